@@ -1,0 +1,149 @@
+//! What `docker compose config` says about the service.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::SERVICE;
+use crate::{failure::Failure, inputs::Build};
+
+/// The project and its service, as Compose resolves them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Project {
+    /// Compose project name.
+    pub name: String,
+    /// Name of the service's image, with its tag.
+    pub image: String,
+    /// How the image is built; none where the service only pulls it.
+    pub build: Option<Build>,
+    /// Whether the service needs other services up.
+    pub has_dependencies: bool,
+}
+
+impl Project {
+    /// Parses the JSON that `docker compose config --format json` prints.
+    ///
+    /// # Errors
+    /// When it isn't JSON, or the project has no service `backend`.
+    pub fn parse(json: &str) -> Result<Project> {
+        let config: Value =
+            serde_json::from_str(json).context("reading what `docker compose config` printed")?;
+        let service = &config["services"][SERVICE];
+        if !service.is_object() {
+            let services = config["services"]
+                .as_object()
+                .map(|s| s.keys().cloned().collect::<Vec<_>>().join(", "));
+            return Err(Failure::new(format!("the compose file has no service `{SERVICE}`"))
+                .hint(format!(
+                    "name the service `{SERVICE}`; the file has: {}",
+                    services.unwrap_or_default()
+                ))
+                .into());
+        }
+        let name = config["name"].as_str().unwrap_or_default().to_owned();
+        Ok(Project {
+            image: with_tag(
+                service["image"].as_str().map_or_else(|| default_image(&name), str::to_owned),
+            ),
+            build: service["build"].as_object().map(|_| build(service)),
+            has_dependencies: service["depends_on"].as_object().is_some_and(|on| !on.is_empty()),
+            name,
+        })
+    }
+}
+
+fn build(service: &Value) -> Build {
+    let mut arguments = service["build"].clone();
+    let text = |value: Value| value.as_str().map(str::to_owned);
+    let taken = |arguments: &mut Value, key: &str| {
+        arguments.as_object_mut().and_then(|a| a.remove(key)).unwrap_or_default()
+    };
+    let additional = taken(&mut arguments, "additional_contexts");
+    // Where the cache lies and how the image is called change nothing in it.
+    for key in ["cache_from", "cache_to", "tags", "no_cache", "pull"] {
+        taken(&mut arguments, key);
+    }
+    let context = text(taken(&mut arguments, "context")).unwrap_or_default();
+    let dockerfile = text(taken(&mut arguments, "dockerfile"));
+    arguments["platform"] = service["platform"].clone();
+    Build {
+        context,
+        additional_contexts: additional
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, context)| Some((name.clone(), context.as_str()?.to_owned())))
+            .filter(|(_, context)| {
+                context.contains("://") || std::path::Path::new(context).is_dir()
+            })
+            .collect(),
+        dockerfile: dockerfile.filter(|_| arguments["dockerfile_inline"].is_null()),
+        arguments,
+    }
+}
+
+/// The name Compose gives an image that has none (`api.Separator` in its source).
+fn default_image(project: &str) -> String {
+    let compatible =
+        std::env::var("COMPOSE_COMPATIBILITY").is_ok_and(|value| ["1", "true"].contains(&&*value));
+    format!("{project}{}{SERVICE}", if compatible { "_" } else { "-" })
+}
+
+fn with_tag(image: String) -> String {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) { image } else { format!("{image}:latest") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_read_whatever_form_it_has() {
+        let parse = |service: &str| {
+            Project::parse(&format!(
+                r#"{{"name":"p","services":{{"db":{{}},"backend":{service}}}}}"#
+            ))
+            .unwrap()
+        };
+        let plain = parse(
+            r#"{"build":{"context":"/r/backend","dockerfile":"Dockerfile","args":{"A":"1"}}}"#,
+        );
+        assert_eq!(plain.image, "p-backend:latest");
+        let build = plain.build.unwrap();
+        assert_eq!(
+            (&*build.context, build.dockerfile.as_deref()),
+            ("/r/backend", Some("Dockerfile"))
+        );
+        assert_eq!(build.arguments["args"]["A"], "1");
+
+        assert_eq!(parse(r#"{"image":"registry:5000/x"}"#).image, "registry:5000/x:latest");
+        assert_eq!(parse(r#"{"image":"x:1"}"#).image, "x:1");
+        assert_eq!(parse(r#"{"image":"x"}"#).build, None);
+        assert!(parse(r#"{"image":"x","depends_on":{"db":{}}}"#).has_dependencies);
+        let inline = parse(
+            r#"{"build":{"context":"/r","dockerfile":"Dockerfile","dockerfile_inline":"FROM x"}}"#,
+        );
+        assert_eq!(inline.build.unwrap().dockerfile, None);
+    }
+
+    #[test]
+    fn where_the_clone_lies_and_how_the_image_is_called_are_no_arguments() {
+        let arguments = |build: &str| {
+            let json = format!(r#"{{"name":"p","services":{{"backend":{{"build":{build}}}}}}}"#);
+            Project::parse(&json).unwrap().build.unwrap().arguments
+        };
+        assert_eq!(
+            arguments(r#"{"context":"/a","tags":["x"],"args":{"A":"1"}}"#),
+            arguments(r#"{"context":"/b","cache_from":["y"],"args":{"A":"1"}}"#)
+        );
+        assert_ne!(arguments(r#"{"context":"/a","target":"x"}"#), arguments(r#"{"context":"/a"}"#));
+    }
+
+    #[test]
+    fn a_project_without_the_service_names_those_it_has() {
+        let error = Project::parse(r#"{"name":"p","services":{"api":{},"db":{}}}"#).unwrap_err();
+        let text = crate::failure::render(&error);
+        assert!(text.contains("no service `backend`") && text.contains("api, db"), "{text}");
+        assert!(Project::parse("no json").is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! Which compose files are in force, and what .env says.
+
+use std::{env, path::Path};
+
+use anyhow::Result;
+
+/// Removes the GPU reservation; relative to the repository's root.
+pub const CPU_FILE: &str = "docker-compose.cpu.yml";
+
+/// Names that Compose looks for, in its order (compose-go, `cli/options.go`).
+const BASE: [&str; 4] =
+    ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+const OVERRIDE: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
+
+/// The compose files the user works with: COMPOSE_FILE, from the shell or from
+/// .env, or else those that Compose finds in `root` by itself.
+///
+/// # Errors
+/// When .env exists but can't be read.
+pub fn in_force(root: &Path) -> Result<Vec<String>> {
+    if let Some(list) = setting(root, "COMPOSE_FILE")? {
+        let default = if cfg!(windows) { ";" } else { ":" };
+        let separator = setting(root, "COMPOSE_PATH_SEPARATOR")?.unwrap_or_else(|| default.into());
+        return Ok(list.split(&separator).map(str::to_owned).collect());
+    }
+    let found = |names: &[&str]| {
+        names.iter().find(|name| root.join(name).is_file()).map(|name| (*name).to_owned())
+    };
+    let base = found(&BASE);
+    let with = base.is_some().then(|| found(&OVERRIDE)).flatten();
+    Ok(base.into_iter().chain(with).collect())
+}
+
+/// The value of an environment variable or, failing that, of a line in .env
+/// (COMPOSE_ENV_FILES names others); the shell wins, as for Compose. An empty
+/// value counts as none.
+///
+/// # Errors
+/// When .env exists but can't be read.
+pub fn setting(root: &Path, key: &str) -> Result<Option<String>> {
+    if let Ok(value) = env::var(key) {
+        return Ok(Some(value).filter(|value| !value.is_empty()));
+    }
+    let names = env::var("COMPOSE_ENV_FILES").unwrap_or_else(|_| ".env".into());
+    let mut value = None;
+    for path in names.split(',').map(|name| root.join(name)).filter(|path| path.is_file()) {
+        value = lookup(&fs_err::read_to_string(path)?, key).or(value);
+    }
+    Ok(value.filter(|value| !value.is_empty()))
+}
+
+/// The last value of `key` in a .env text: `export`, quotes, comments, CRLF and
+/// a byte-order mark are understood, interpolation is not.
+fn lookup(text: &str, key: &str) -> Option<String> {
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let mut values = lines.rev().filter_map(|line| {
+        let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+        (name.trim() == key).then(|| value.trim())
+    });
+    values.next().map(|value| match value.chars().next() {
+        Some(quote @ ('"' | '\'')) => value[1..].split(quote).next().unwrap_or_default().to_owned(),
+        _ => value.split(" #").next().unwrap_or_default().trim_end().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn env_files_are_read_as_compose_reads_them() {
+        for (text, want) in [
+            ("KEY=v", Some("v")),
+            ("\u{feff}KEY=v\r\n", Some("v")),
+            ("export KEY = v", Some("v")),
+            ("KEY=\"a # b\" # c", Some("a # b")),
+            ("KEY='a b'", Some("a b")),
+            ("KEY=a#b # c", Some("a#b")),
+            ("KEY=1\nKEY=2", Some("2")),
+            ("KEY=", Some("")),
+            ("KEY", None),
+            ("# KEY=v", None),
+            ("OTHER_KEY=v", None),
+        ] {
+            assert_eq!(lookup(text, "KEY").as_deref(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn composes_own_choice_of_files_is_followed() {
+        let root = std::env::temp_dir().join(format!("xtask-files-{}", std::process::id()));
+        let _ = fs_err::remove_dir_all(&root);
+        fs_err::create_dir_all(&root).unwrap();
+        assert!(in_force(&root).unwrap().is_empty());
+        for name in ["docker-compose.yml", "docker-compose.override.yml"] {
+            fs_err::write(root.join(name), "").unwrap();
+        }
+        assert_eq!(in_force(&root).unwrap(), ["docker-compose.yml", "docker-compose.override.yml"]);
+        fs_err::write(root.join("compose.yaml"), "").unwrap();
+        assert_eq!(in_force(&root).unwrap(), ["compose.yaml", "docker-compose.override.yml"]);
+        fs_err::write(root.join(".env"), "COMPOSE_FILE=a.yml;b.yml\nCOMPOSE_PATH_SEPARATOR=;\n")
+            .unwrap();
+        assert_eq!(in_force(&root).unwrap(), ["a.yml", "b.yml"]);
+    }
+}

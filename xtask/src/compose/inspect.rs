@@ -1,0 +1,320 @@
+//! What the engine says about the container, the images and itself.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+/// The service's container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Container {
+    pub id: String,
+    pub name: String,
+    /// Id of the image it was created from.
+    pub image: String,
+    /// Engine's word: created, running, paused, restarting, exited or dead.
+    pub state: String,
+    /// Engine's word: starting, healthy or unhealthy; none without a healthcheck.
+    pub health: Option<String>,
+    /// How to ask the service whether it answers; none without a healthcheck.
+    pub healthcheck: Option<Healthcheck>,
+    pub exit_code: i64,
+    /// Restarts by the engine since somebody last started it.
+    pub restarts: u64,
+    /// RFC 3339.
+    pub started_at: String,
+    /// RFC 3339; year 1 where it never ended.
+    pub finished_at: String,
+    /// Whether it was given a GPU.
+    pub has_gpu: bool,
+    /// `host:port` of its first published port, on the engine's machine.
+    pub address: Option<String>,
+}
+
+/// A healthcheck's command line and how long it may take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Healthcheck {
+    pub command: Vec<String>,
+    pub timeout: Duration,
+}
+
+impl Container {
+    /// Parses what `docker container inspect` prints for one container; none
+    /// where it prints an empty list.
+    ///
+    /// # Errors
+    /// When it isn't JSON.
+    pub fn parse(json: &str) -> Result<Option<Container>> {
+        Ok(first(json, "docker container inspect")?.map(|c| {
+            let state = &c["State"];
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let requests = c["HostConfig"]["DeviceRequests"]
+                .as_array()
+                .is_some_and(|requests| !requests.is_empty());
+            Container {
+                id: text(&c["Id"]),
+                name: text(&c["Name"]).trim_start_matches('/').to_owned(),
+                image: text(&c["Image"]),
+                state: text(&state["Status"]),
+                health: state["Health"]["Status"]
+                    .as_str()
+                    .filter(|h| *h != "none")
+                    .map(str::to_owned),
+                healthcheck: healthcheck(&c["Config"]["Healthcheck"]),
+                exit_code: state["ExitCode"].as_i64().unwrap_or_default(),
+                restarts: c["RestartCount"].as_u64().unwrap_or_default(),
+                started_at: text(&state["StartedAt"]),
+                finished_at: text(&state["FinishedAt"]),
+                has_gpu: requests || c["HostConfig"]["Runtime"] == "nvidia",
+                address: address(&c["NetworkSettings"]["Ports"]),
+            }
+        }))
+    }
+}
+
+fn address(ports: &Value) -> Option<String> {
+    let binding = &ports.as_object()?.values().find(|bindings| bindings.is_array())?[0];
+    Some(format!("{}:{}", binding["HostIp"].as_str()?, binding["HostPort"].as_str()?))
+}
+
+/// `Test` is `["CMD", …]`, `["CMD-SHELL", line]` or `["NONE"]`, `Timeout`
+/// nanoseconds with 0 for the default of 30 s (Docker Engine API).
+fn healthcheck(config: &Value) -> Option<Healthcheck> {
+    let test: Vec<String> = config["Test"]
+        .as_array()?
+        .iter()
+        .filter_map(|arg| Some(arg.as_str()?.to_owned()))
+        .collect();
+    let command = match test.split_first()? {
+        (kind, command) if kind == "CMD" => command.to_vec(),
+        (kind, command) if kind == "CMD-SHELL" => {
+            ["/bin/sh".into(), "-c".into()].into_iter().chain(command.iter().cloned()).collect()
+        }
+        _ => return None,
+    };
+    let timeout = config["Timeout"]
+        .as_u64()
+        .filter(|nanos| *nanos > 0)
+        .map_or(Duration::from_secs(30), Duration::from_nanos);
+    Some(Healthcheck { command, timeout })
+}
+
+/// An image on the engine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Image {
+    pub id: String,
+    pub tags: Vec<String>,
+    /// RFC 3339.
+    pub created: String,
+    pub labels: Value,
+    /// Its layers and configuration less Compose's labels: two images with
+    /// equal content run alike, whatever their ids.
+    pub content: (Value, Value),
+}
+
+impl Image {
+    /// Parses what `docker image inspect` prints for one image; none where it
+    /// prints an empty list.
+    ///
+    /// # Errors
+    /// When it isn't JSON.
+    pub fn parse(json: &str) -> Result<Option<Image>> {
+        Ok(first(json, "docker image inspect")?.map(|image| {
+            let mut config = image["Config"].clone();
+            let labels = config["Labels"].take();
+            Image {
+                id: image["Id"].as_str().unwrap_or_default().to_owned(),
+                tags: image["RepoTags"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|t| Some(t.as_str()?.to_owned()))
+                    .collect(),
+                created: image["Created"].as_str().unwrap_or_default().to_owned(),
+                content: (image["RootFS"]["Layers"].clone(), with_own_labels(config, &labels)),
+                labels,
+            }
+        }))
+    }
+
+    /// Whether a container of `other` would be no different from one of this.
+    pub fn runs_like(&self, other: &Image) -> bool {
+        self.content == other.content
+    }
+}
+
+/// Compose labels an image with its own version and the project's name.
+fn with_own_labels(mut config: Value, labels: &Value) -> Value {
+    let own = labels
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !key.starts_with("com.docker.compose."));
+    config["Labels"] =
+        Value::Object(own.map(|(key, value)| (key.clone(), value.clone())).collect());
+    config
+}
+
+/// The engine, as `docker info` describes it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Engine {
+    /// Unique per engine, so facts about its machine can be remembered.
+    pub id: String,
+    /// Whether it can hand out NVIDIA GPUs: a runtime `nvidia`, or CDI devices
+    /// (listed from Engine 28 on).
+    pub has_nvidia: bool,
+    /// Whether its machine is WSL2, where no card shows on the PCI bus.
+    pub is_wsl: bool,
+}
+
+impl Engine {
+    /// Parses what `docker info --format '{{json .}}'` prints.
+    ///
+    /// # Errors
+    /// When it isn't JSON.
+    pub fn parse(json: &str) -> Result<Engine> {
+        let info: Value =
+            serde_json::from_str(json).context("reading what `docker info` printed")?;
+        let cdi = info["DiscoveredDevices"].as_array().into_iter().flatten();
+        Ok(Engine {
+            id: info["ID"].as_str().unwrap_or_default().to_owned(),
+            has_nvidia: info["Runtimes"]["nvidia"].is_object()
+                || cdi.into_iter().any(|device| {
+                    device["ID"].as_str().is_some_and(|id| id.starts_with("nvidia.com/gpu"))
+                }),
+            is_wsl: info["KernelVersion"].as_str().is_some_and(|kernel| kernel.contains("WSL2")),
+        })
+    }
+}
+
+/// Bytes of images and build cache, to the four digits that `docker system df
+/// --format '{{json .}}'` prints.
+///
+/// # Errors
+/// When it isn't JSON.
+pub fn disk_use(json: &str) -> Result<u64> {
+    let mut bytes = 0;
+    for line in json.lines() {
+        let total: Value =
+            serde_json::from_str(line).context("reading what `docker system df` printed")?;
+        if ["Images", "Build Cache"].iter().any(|kind| total["Type"] == *kind) {
+            bytes += total["Size"].as_str().and_then(size).unwrap_or_default();
+        }
+    }
+    Ok(bytes)
+}
+
+/// The ids of the build cache's records that share no layer with an image, from
+/// what `docker buildx du --verbose` prints.
+pub fn unshared_records(text: &str) -> Vec<String> {
+    let records = text.split("\n\n").map(|record| {
+        let field =
+            |name: &str| record.lines().find_map(|line| Some(line.strip_prefix(name)?.trim()));
+        (field("ID:"), field("Shared:"))
+    });
+    records
+        .filter_map(|(id, shared)| id.filter(|_| shared == Some("false")).map(str::to_owned))
+        .collect()
+}
+
+/// Bytes of a size such as `7.912GB`; Docker counts in powers of 1000.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let power = ["B", "kB", "MB", "GB", "TB"].iter().position(|unit| *unit == &text[digits..])?;
+    Some((text[..digits].parse::<f64>().ok()? * 1000_f64.powi(power as i32)) as u64)
+}
+
+fn first(json: &str, command: &str) -> Result<Option<Value>> {
+    let list: Value =
+        serde_json::from_str(json).with_context(|| format!("reading what `{command}` printed"))?;
+    Ok(list.get(0).cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_in_every_state() {
+        let json = r#"[{"Id":"c1","Name":"/p-backend-1","Image":"sha256:a","RestartCount":3,
+            "State":{"Status":"restarting","ExitCode":3,"StartedAt":"2026-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":"unhealthy"}},
+            "Config":{"Healthcheck":{"Test":["CMD-SHELL","curl -f x"],"Timeout":3000000000}},
+            "NetworkSettings":{"Ports":{"9/tcp":null,"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}},
+            "HostConfig":{"DeviceRequests":[{"Driver":"nvidia"}],"Runtime":"runc"}}]"#;
+        let c = Container::parse(json).unwrap().unwrap();
+        assert_eq!(
+            (&*c.name, &*c.state, c.exit_code, c.restarts, c.has_gpu),
+            ("p-backend-1", "restarting", 3, 3, true)
+        );
+        assert_eq!(c.health.as_deref(), Some("unhealthy"));
+        assert_eq!(c.address.as_deref(), Some("127.0.0.1:8000"));
+        let check = c.healthcheck.unwrap();
+        assert_eq!(
+            (check.command.join(" "), check.timeout),
+            ("/bin/sh -c curl -f x".into(), Duration::from_secs(3))
+        );
+        assert_eq!(Container::parse("[]").unwrap(), None);
+        assert!(Container::parse("").is_err());
+    }
+
+    #[test]
+    fn healthcheck_forms() {
+        let parse = |json: &str| {
+            healthcheck(&serde_json::from_str(json).unwrap()).map(|h| h.command.join(" "))
+        };
+        assert_eq!(parse(r#"{"Test":["CMD","true","x"]}"#), Some("true x".into()));
+        assert_eq!(parse(r#"{"Test":["NONE"]}"#), None);
+        assert_eq!(parse("null"), None);
+    }
+
+    #[test]
+    fn images_that_differ_in_composes_labels_only_run_alike() {
+        let image = |labels: &str, layer: &str| {
+            Image::parse(&format!(
+                r#"[{{"Id":"i","RepoTags":["a:1"],"Config":{{"Cmd":["x"],"Labels":{labels}}},"RootFS":{{"Layers":["{layer}"]}}}}]"#
+            ))
+            .unwrap()
+            .unwrap()
+        };
+        let old = image(r#"{"com.docker.compose.version":"2.26.1"}"#, "l1");
+        assert!(old.runs_like(&image(r#"{"com.docker.compose.version":"5.0.0"}"#, "l1")));
+        assert!(old.runs_like(&image("null", "l1")));
+        assert!(!old.runs_like(&image(r#"{"mine":"1"}"#, "l1")));
+        assert!(!old.runs_like(&image("null", "l2")));
+    }
+
+    #[test]
+    fn disk_use_adds_images_and_build_cache() {
+        let totals = [("Images", "7.5GB"), ("Local Volumes", "9TB"), ("Build Cache", "227B")]
+            .map(|(kind, size)| format!(r#"{{"Type":"{kind}","Size":"{size}"}}"#));
+        assert_eq!(disk_use(&totals.join("\n")).unwrap(), 7_500_000_227);
+        assert!(disk_use("no json").is_err());
+        assert_eq!(
+            (size("52.43MB"), size("176kB"), size("?")),
+            (Some(52_430_000), Some(176_000), None)
+        );
+    }
+
+    #[test]
+    fn build_cache_records_are_told_apart() {
+        let text = "ID:\t\ta\nShared:\t\ttrue\nSize:\t\t2B\n\nID:\t\tb\nShared:\tfalse\nDescription:\tRUN x\n\nShared:\t52MB\nTotal:\t52MB\n";
+        assert_eq!(unshared_records(text), ["b"]);
+    }
+
+    #[test]
+    fn an_engine_can_offer_gpus_as_a_runtime_or_as_cdi_devices() {
+        for (json, has_nvidia, is_wsl) in [
+            (r#"{"ID":"x","Runtimes":{"runc":{}},"KernelVersion":"6.1.0"}"#, false, false),
+            (r#"{"Runtimes":{"nvidia":{"path":"nvidia-container-runtime"}}}"#, true, false),
+            (r#"{"DiscoveredDevices":[{"Source":"cdi","ID":"nvidia.com/gpu=0"}]}"#, true, false),
+            (
+                r#"{"DiscoveredDevices":null,"KernelVersion":"5.15.90.1-microsoft-standard-WSL2"}"#,
+                false,
+                true,
+            ),
+        ] {
+            let engine = Engine::parse(json).unwrap();
+            assert_eq!((engine.has_nvidia, engine.is_wsl), (has_nvidia, is_wsl), "{json}");
+        }
+    }
+}

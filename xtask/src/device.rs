@@ -1,0 +1,117 @@
+//! GPU or CPU: what the service is to run on.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    compose::Engine,
+    failure::{Failure, GPU_REMEDIES},
+};
+
+/// Environment variable, or line in .env, that overrides the choice.
+pub const SETTING: &str = "XTASK_DEVICE";
+
+/// What the service runs on, and why.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Device {
+    Gpu,
+    Cpu(&'static str),
+    /// Nothing on the engine could look for a card yet; asked again once there
+    /// is an image.
+    Unknown,
+}
+
+impl Device {
+    /// The word for it in `status --json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Device::Gpu => "gpu",
+            Device::Cpu(_) => "cpu",
+            Device::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu(why) => write!(f, "cpu ({why})"),
+            other => f.write_str(other.word()),
+        }
+    }
+}
+
+/// The user's wish: `None` for auto.
+///
+/// # Errors
+/// For anything but gpu, cpu and auto, with exit code 2.
+pub fn forced(setting: Option<&str>) -> Result<Option<Device>> {
+    Ok(match setting {
+        None | Some("auto") => None,
+        Some("gpu") => Some(Device::Gpu),
+        Some("cpu") => Some(Device::Cpu("XTASK_DEVICE=cpu")),
+        Some(other) => bail!(
+            Failure::new(format!("{SETTING} is `{other}`"))
+                .hint(format!("set {SETTING} to gpu, cpu or auto"))
+                .code(2)
+        ),
+    })
+}
+
+/// Chooses from whether the engine hands out NVIDIA GPUs, and whether its
+/// machine has a card (none: nobody could look).
+///
+/// # Errors
+/// When there is a card that the engine can't hand out: a GPU machine never
+/// runs on the CPU unnoticed.
+pub fn choose(engine: &Engine, card: Option<bool>) -> Result<Device> {
+    match (card, engine.has_nvidia) {
+        (Some(true) | None, true) => Ok(Device::Gpu),
+        // WSL2 hands out the card as /dev/dxg; nothing shows on the PCI bus.
+        (Some(false), true) if engine.is_wsl => Ok(Device::Gpu),
+        (Some(false), _) => Ok(Device::Cpu("no NVIDIA card on the engine's machine")),
+        (None, false) => Ok(Device::Unknown),
+        (Some(true), false) => {
+            Err(out_of_reach("the engine's machine has an NVIDIA card, but Docker cannot reach it"))
+        }
+    }
+}
+
+/// The failure of an engine that can't hand out the GPU it is asked for.
+pub fn out_of_reach(message: &str) -> anyhow::Error {
+    GPU_REMEDIES.iter().fold(Failure::new(message), |failure, remedy| failure.hint(*remedy)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_machine() {
+        let engine = |has_nvidia, is_wsl| Engine { has_nvidia, is_wsl, ..Engine::default() };
+        for (has_nvidia, is_wsl, card, want) in [
+            (true, false, Some(true), Some("gpu")),
+            (true, false, None, Some("gpu")),
+            (true, false, Some(false), Some("cpu")),
+            (true, true, Some(false), Some("gpu")),
+            (false, false, Some(false), Some("cpu")),
+            (false, true, Some(false), Some("cpu")),
+            (false, false, None, Some("unknown")),
+            (false, false, Some(true), None),
+        ] {
+            let got = choose(&engine(has_nvidia, is_wsl), card).ok().map(Device::word);
+            assert_eq!(got, want, "nvidia {has_nvidia} wsl {is_wsl} card {card:?}");
+        }
+    }
+
+    #[test]
+    fn the_setting_is_checked() {
+        assert_eq!(forced(Some("gpu")).unwrap(), Some(Device::Gpu));
+        assert_eq!(forced(Some("cpu")).unwrap().map(Device::word), Some("cpu"));
+        assert_eq!((forced(Some("auto")).unwrap(), forced(None).unwrap()), (None, None));
+        let error = forced(Some("GPU0")).unwrap_err();
+        assert_eq!(crate::failure::exit_code(&error), 2);
+        assert!(crate::failure::render(&error).contains("hint: set XTASK_DEVICE"));
+    }
+}

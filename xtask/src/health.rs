@@ -1,0 +1,117 @@
+//! Waits until the service answers, and says why where it does not.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use crate::{
+    compose::{Container, Docker, SERVICE},
+    failure::Failure,
+    process,
+};
+
+/// Between two looks; a look itself costs about as much.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a container without a healthcheck has to run before it counts as up.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Waits until the service in the container with this id answers, at most
+/// `timeout`; returns the container as it is then.
+///
+/// # Errors
+/// When the container ends, crashes again and again, or doesn't answer in time;
+/// its last log lines are printed first. With exit code 130 after Ctrl-C.
+pub fn wait(docker: &Docker, id: &str, timeout: Duration) -> Result<Container> {
+    let started = Instant::now();
+    loop {
+        process::interrupted()?;
+        let Some(container) = docker.container_by_id(id)? else {
+            return Err(Failure::new("the container was removed while starting")
+                .hint("cargo xtask up")
+                .into());
+        };
+        match verdict(&container) {
+            Verdict::Ended => {
+                let what = match container.restarts {
+                    0 => format!("is {}", container.state),
+                    n => format!("is crash-looping ({n} restarts)"),
+                };
+                let message =
+                    format!("service `{SERVICE}` {what}, exit code {}", container.exit_code);
+                return Err(complain(docker, &container, message));
+            }
+            Verdict::Healthy => return Ok(container),
+            Verdict::Running if container.healthcheck.is_none() && started.elapsed() > SETTLED => {
+                return Ok(container);
+            }
+            Verdict::Running if docker.answers(&container) => return Ok(container),
+            Verdict::Running => {}
+        }
+        if started.elapsed() > timeout {
+            let message =
+                format!("service `{SERVICE}` did not answer within {} s", timeout.as_secs());
+            return Err(complain(docker, &container, message));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Ended,
+    Healthy,
+    Running,
+}
+
+/// A container that ended once since it was started has crashed, even if the
+/// engine has restarted it by now.
+fn verdict(container: &Container) -> Verdict {
+    match (&*container.state, container.health.as_deref()) {
+        ("running", _) if container.restarts > 0 => Verdict::Ended,
+        ("running", Some("healthy")) => Verdict::Healthy,
+        ("running" | "created", _) => Verdict::Running,
+        _ => Verdict::Ended,
+    }
+}
+
+fn complain(docker: &Docker, container: &Container, message: String) -> anyhow::Error {
+    eprintln!("last lines of `{SERVICE}`:");
+    for line in docker.last_words(container, 20).lines() {
+        eprintln!("  | {line}");
+    }
+    Failure::new(message)
+        .hint(format!("docker compose logs --tail 100 {SERVICE}"))
+        .hint("when it is mended: cargo xtask up")
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_seen_before_and_after_the_engine_restarts_it() {
+        for (state, health, restarts, want) in [
+            ("running", Some("healthy"), 0, Verdict::Healthy),
+            ("running", Some("starting"), 0, Verdict::Running),
+            ("running", Some("unhealthy"), 0, Verdict::Running),
+            ("running", None, 0, Verdict::Running),
+            ("running", Some("starting"), 1, Verdict::Ended),
+            ("restarting", None, 1, Verdict::Ended),
+            ("exited", None, 0, Verdict::Ended),
+            ("created", None, 0, Verdict::Running),
+        ] {
+            let container = Container {
+                state: state.into(),
+                health: health.map(str::to_owned),
+                restarts,
+                ..Container::default()
+            };
+            assert_eq!(verdict(&container), want, "{state} {health:?} {restarts}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What an image is built from: the build context less what its .dockerignore
+//! excludes, the Dockerfile, the build arguments, and the requirements.
+//!
+//! Content decides, never time stamps or git, so a fresh clone of the same
+//! sources has the same digest.
+
+mod ignorefile;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{ErrorKind, Read as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use self::ignorefile::IgnoreFile;
+use crate::{failure::Failure, requirements};
+
+/// The `build` section of the service, as `docker compose config` resolves it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Build {
+    /// The context's directory (or, for a remote context, its address).
+    pub context: String,
+    /// Further named contexts.
+    pub additional_contexts: BTreeMap<String, String>,
+    /// Path of the Dockerfile, relative to the context; none if it is inline.
+    pub dockerfile: Option<String>,
+    /// Everything else that decides the result: arguments, target, platforms, …
+    pub arguments: Value,
+}
+
+/// Build inputs by name (a path relative to the repository), each with the
+/// XXH3-128 digest of its content in hex.
+#[derive(Debug, Default, PartialEq)]
+pub struct Inputs {
+    pub files: BTreeMap<String, String>,
+    /// Text of requirements.txt.
+    pub requirements: String,
+}
+
+/// Name under which the build arguments stand among the files.
+const ARGUMENTS: &str = "the build arguments";
+
+impl Inputs {
+    /// Reads and digests what `build` is made of.
+    ///
+    /// # Errors
+    /// When the context, the Dockerfile or requirements.txt is missing, or a
+    /// file can't be read; the message names it.
+    pub fn read(root: &Path, build: &Build) -> Result<Inputs> {
+        let mut inputs = Inputs { requirements: requirements::read(root)?, ..Inputs::default() };
+        inputs.add(requirements::PATH.into(), xxh3_128(inputs.requirements.as_bytes()));
+        inputs.add(ARGUMENTS.into(), xxh3_128(build.arguments.to_string().as_bytes()));
+        inputs
+            .read_context(root, &build.context, build.dockerfile.as_deref())
+            .context("reading the build context")?;
+        for context in build.additional_contexts.values() {
+            inputs
+                .read_context(root, context, None)
+                .context("reading an additional build context")?;
+        }
+        Ok(inputs)
+    }
+
+    /// The digest of all inputs: 32 hexadecimal digits.
+    pub fn digest(&self) -> String {
+        let mut all = String::new();
+        for (name, digest) in &self.files {
+            let _ = writeln!(all, "{name}\0{digest}");
+        }
+        format!("{:032x}", xxh3_128(all.as_bytes()))
+    }
+
+    /// The digest of requirements.txt alone: 32 hexadecimal digits.
+    pub fn requirements_digest(&self) -> String {
+        format!("{:032x}", xxh3_128(self.requirements.as_bytes()))
+    }
+
+    fn add(&mut self, name: String, digest: u128) {
+        self.files.insert(name, format!("{digest:032x}"));
+    }
+
+    fn read_context(&mut self, root: &Path, context: &str, dockerfile: Option<&str>) -> Result<()> {
+        if context.contains("://") {
+            // A remote context is the engine's to fetch; its address is all we know.
+            self.add(context.into(), xxh3_128(context.as_bytes()));
+            return Ok(());
+        }
+        let context = Path::new(context);
+        let mut ignore_files = vec![context.join(".dockerignore")];
+        if let Some(dockerfile) = dockerfile.map(|dockerfile| context.join(dockerfile)) {
+            let digest = digest_of(&dockerfile).map_err(|error| {
+                Failure::new(format!("{error:#}"))
+                    .hint("`build` in the compose file names the context and the Dockerfile")
+            })?;
+            self.add(name_of(root, context, &dockerfile), digest);
+            // BuildKit prefers an ignore file that belongs to the Dockerfile.
+            ignore_files.insert(0, PathBuf::from(format!("{}.dockerignore", dockerfile.display())));
+        }
+        let ignore = match ignore_files.iter().find(|path| path.is_file()) {
+            Some(path) => IgnoreFile::parse(&fs_err::read_to_string(path)?),
+            None => IgnoreFile::default(),
+        };
+        self.walk(root, context, context, &ignore)
+    }
+
+    fn walk(
+        &mut self,
+        root: &Path,
+        context: &Path,
+        directory: &Path,
+        ignore: &IgnoreFile,
+    ) -> Result<()> {
+        for entry in fs_err::read_dir(directory)? {
+            let entry = entry?;
+            let path = entry.path();
+            // Neither git's nor cargo's files, nor what xtask writes below
+            // target/, say anything about the image.
+            if entry.file_name() == ".git" || path == root.join("target") {
+                continue;
+            }
+            let excluded = ignore.excludes(&slashed(path.strip_prefix(context).unwrap_or(&path)));
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                if !(excluded && ignore.prunes()) {
+                    self.walk(root, context, &path, ignore)?;
+                }
+            } else if !excluded && (kind.is_file() || kind.is_symlink()) {
+                match digest_of(&path) {
+                    Ok(digest) => self.add(name_of(root, context, &path), digest),
+                    // Editors and byte-compilers remove files while we look.
+                    Err(error)
+                        if error
+                            .downcast_ref::<std::io::Error>()
+                            .is_some_and(|e| e.kind() == ErrorKind::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// XXH3-128 of a file's content and its executable bit, or of a symbolic link's
+/// target, read in blocks so that memory does not grow with the file.
+fn digest_of(path: &Path) -> Result<u128> {
+    let metadata = fs_err::symlink_metadata(path)?;
+    let mut hasher = Xxh3::new();
+    if metadata.is_symlink() {
+        hasher.update(b"link ");
+        hasher.update(slashed(&fs_err::read_link(path)?).as_bytes());
+        return Ok(hasher.digest128());
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0 {
+        hasher.update(b"executable ");
+    }
+    let mut file = fs_err::File::open(path)?;
+    let mut block = vec![0; metadata.len().clamp(1, 1 << 18) as usize];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hasher.digest128()),
+            n => hasher.update(&block[..n]),
+        }
+    }
+}
+
+/// A path's name in messages and in the digest: relative to the repository, or
+/// to its context where that lies elsewhere, so that it is the same in every clone.
+fn name_of(root: &Path, context: &Path, path: &Path) -> String {
+    slashed(path.strip_prefix(root).or_else(|_| path.strip_prefix(context)).unwrap_or(path))
+}
+
+fn slashed(path: &Path) -> String {
+    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let root = std::env::temp_dir().join(format!("xtask-inputs-{}-{name}", std::process::id()));
+        let _ = fs_err::remove_dir_all(&root);
+        for (path, text) in
+            [("backend/requirements.txt", "torch==2.5.1\n"), ("backend/Dockerfile", "FROM x\n")]
+                .iter()
+                .chain(files)
+        {
+            let path = root.join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        root
+    }
+
+    fn read(root: &Path, context: &str) -> Inputs {
+        let build = Build {
+            context: root.join(context).display().to_string(),
+            dockerfile: Some(
+                if context == "." { "backend/Dockerfile" } else { "Dockerfile" }.into(),
+            ),
+            ..Build::default()
+        };
+        Inputs::read(root, &build).unwrap()
+    }
+
+    #[test]
+    fn only_what_reaches_the_image_counts() {
+        let files =
+            [("backend/app.py", "1"), ("backend/.dockerignore", "*.log\n"), ("README.md", "x")];
+        let root = tree("counts", &files);
+        let before = read(&root, "backend").digest();
+        for (path, text, counts) in [
+            ("backend/app.py", "2", true),
+            ("backend/app.py", "1", false),
+            ("backend/x.log", "x", false),
+            ("README.md", "y", false),
+            ("backend/Dockerfile", "FROM y\n", true),
+            ("backend/new.py", "", true),
+        ] {
+            fs_err::write(root.join(path), text).unwrap();
+            assert_eq!(read(&root, "backend").digest() != before, counts, "{path} := {text}");
+            if path != "backend/x.log" && counts {
+                let _ = fs_err::remove_dir_all(&root);
+                tree("counts", &files);
+            }
+        }
+    }
+
+    #[test]
+    fn git_and_cargo_never_count_even_without_a_dockerignore() {
+        let root = tree("root", &[("backend/app.py", "1")]);
+        let before = read(&root, ".").digest();
+        for path in [".git/HEAD", "backend/Step1X-3D/.git", "target/xtask/memory.json"] {
+            let path = root.join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, "x").unwrap();
+        }
+        assert_eq!(read(&root, ".").digest(), before);
+        fs_err::write(root.join("README.md"), "x").unwrap();
+        assert_ne!(read(&root, ".").digest(), before);
+    }
+
+    #[test]
+    fn a_second_clone_has_the_same_digest() {
+        let (a, b) = (
+            tree("clone-a", &[("backend/app.py", "1")]),
+            tree("clone-b", &[("backend/app.py", "1")]),
+        );
+        assert_eq!(read(&a, "backend"), read(&b, "backend"));
+        assert_eq!(read(&a, ".").digest(), read(&b, ".").digest());
+    }
+
+    #[test]
+    fn a_missing_dockerfile_or_requirements_is_named() {
+        let root = tree("missing", &[]);
+        let build = Build {
+            context: root.display().to_string(),
+            dockerfile: Some("nope".into()),
+            ..Build::default()
+        };
+        assert!(format!("{:#}", Inputs::read(&root, &build).unwrap_err()).contains("nope"));
+        fs_err::remove_file(root.join(requirements::PATH)).unwrap();
+        let error = crate::failure::render(&Inputs::read(&root, &build).unwrap_err());
+        assert!(
+            error.contains("backend/requirements.txt") && error.contains("hint: git checkout"),
+            "{error}"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_executable_bit_and_a_links_target_count() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let root = tree("modes", &[("backend/run", "x")]);
+        let plain = read(&root, "backend").digest();
+        fs_err::set_permissions(root.join("backend/run"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
+        let executable = read(&root, "backend").digest();
+        symlink("run", root.join("backend/link")).unwrap();
+        let linked = read(&root, "backend").digest();
+        assert!(plain != executable && executable != linked);
+    }
+}

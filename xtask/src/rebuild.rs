@@ -1,0 +1,322 @@
+//! Acts: carries out a decision, step by step, or shows the steps.
+//!
+//! The old container serves until the new image is built and, for `full`,
+//! checked. The new image is built under a name of its own, so whatever goes
+//! wrong before the swap, the service's name still stands for the old one.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cleanup,
+    compose::{self, Container, Docker, Image, SERVICE, files},
+    decide::{Action, ContainerState, Drift, ImageState},
+    device::Device,
+    failure::Failure,
+    health,
+    memory::Memory,
+    process::Invocation,
+    provenance, report, requirements,
+    state::{self, State},
+    torch::{PROBE, Report},
+};
+
+/// How a decision is carried out.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// When the user pressed return, as far as we can know.
+    pub started: Instant,
+    pub dry_run: bool,
+    /// How long the service may take to answer.
+    pub timeout: Duration,
+    /// `full` looks for newer base images.
+    pub pull: bool,
+}
+
+/// One thing to do; together they are the plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Builds the new image under its own name.
+    Build {
+        no_cache: bool,
+        pull: bool,
+    },
+    /// Makes sure that torch imports in the new image and is the pinned version.
+    CheckTorch,
+    /// Gives the new image the service's name.
+    Adopt,
+    Unpause,
+    Restart,
+    /// Creates, recreates or starts the container, as Compose sees fit.
+    Up,
+    /// Waits until the service answers.
+    Await,
+    /// Removes the superseded image.
+    Forget,
+}
+
+/// The steps of an action in this state. Pure.
+pub fn plan(action: Action, state: &State, pull: bool) -> Vec<Step> {
+    let stopped = matches!(
+        state.situation.container,
+        ContainerState::Missing | ContainerState::Stopped { .. }
+    );
+    let paused = (state.situation.container == ContainerState::Paused).then_some(Step::Unpause);
+    match action {
+        // A service that is starting is waited for all the same.
+        Action::None => vec![Step::Await],
+        Action::Restart if stopped || state.situation.drift != Drift::None => {
+            paused.into_iter().chain([Step::Up, Step::Await]).collect()
+        }
+        Action::Restart => paused.into_iter().chain([Step::Restart, Step::Await]).collect(),
+        Action::Fast | Action::Full => {
+            let full = action == Action::Full;
+            let build = [Step::Build { no_cache: full, pull: full && pull }];
+            let check = full.then_some(Step::CheckTorch);
+            let swap = [Step::Up, Step::Await, Step::Forget];
+            build.into_iter().chain(check).chain([Step::Adopt]).chain(paused).chain(swap).collect()
+        }
+    }
+}
+
+/// Carries out `action`, or only shows it, and remembers how long it took.
+///
+/// # Errors
+/// When a step fails; what served before the swap then still does.
+pub fn carry_out(
+    action: Action,
+    mut state: State,
+    memory: &mut Memory,
+    options: &Options,
+) -> Result<()> {
+    if action == Action::Restart && state.situation.image == ImageState::Missing {
+        bail!(
+            Failure::new(format!("there is no image `{}` to start", state.project.image))
+                .hint("cargo xtask full")
+        );
+    }
+    if action >= Action::Fast && state.inputs.is_none() {
+        bail!(
+            Failure::new(format!("service `{SERVICE}` has no `build` section in the compose file"))
+                .hint(format!("docker compose pull {SERVICE}, then: cargo xtask restart"))
+        );
+    }
+    if let Device::Cpu(why) = state.device {
+        println!("{why}: adding {}", files::CPU_FILE);
+    }
+    let steps = plan(action, &state, options.pull);
+    if options.dry_run {
+        for step in steps {
+            show(step, &state)?;
+        }
+        return Ok(());
+    }
+    let mut run = Run { action, started: options.started, new: None, packages: None };
+    for step in steps {
+        run.step(step, &mut state, memory, options)?;
+    }
+    Ok(())
+}
+
+/// The name that the image built from the current inputs gets.
+fn candidate(state: &State) -> String {
+    state
+        .inputs
+        .as_ref()
+        .map(|inputs| provenance::name(&state.project.name, inputs))
+        .unwrap_or_default()
+}
+
+/// The docker command of a step; none for those that only watch.
+fn invocation(step: Step, state: &State) -> Result<Option<Invocation>> {
+    let docker = &state.docker;
+    let with_dependencies =
+        state.project.has_dependencies && state.situation.container == ContainerState::Missing;
+    Ok(match step {
+        Step::Build { no_cache, pull } => Some(docker.build(&candidate(state), no_cache, pull)?),
+        Step::CheckTorch => Some(compose::python_in(&candidate(state), PROBE)),
+        Step::Adopt => Some(compose::tag(&candidate(state), &state.project.image)),
+        Step::Unpause => Some(docker.unpause()?),
+        Step::Restart => Some(docker.restart()?),
+        Step::Up => Some(docker.up(with_dependencies)?),
+        Step::Forget => state.image.as_ref().map(|old| compose::remove_image(&old.id)),
+        Step::Await => None,
+    })
+}
+
+fn show(step: Step, state: &State) -> Result<()> {
+    let Some(invocation) = invocation(step, state)? else { return Ok(()) };
+    let note = match step {
+        Step::Build { .. } => format!("   # stdin: services: {{{SERVICE}: {{image: …}}}}"),
+        Step::CheckTorch => "   # stdin: xtask/src/probe.py".to_owned(),
+        Step::Forget => "   # if the build yields another image".to_owned(),
+        _ => String::new(),
+    };
+    println!("would run: {invocation}{note}");
+    Ok(())
+}
+
+/// An action under way, and what its steps so far have led to.
+struct Run {
+    action: Action,
+    started: Instant,
+    /// The image to swap to; its id may be the old one's.
+    new: Option<Image>,
+    /// What the check found installed in it.
+    packages: Option<requirements::Pins>,
+}
+
+impl Run {
+    fn step(
+        &mut self,
+        step: Step,
+        state: &mut State,
+        memory: &mut Memory,
+        options: &Options,
+    ) -> Result<()> {
+        let command = invocation(step, state)?;
+        match (step, command) {
+            (Step::Build { .. }, Some(command)) => self.new = Some(build(&command, state)?),
+            (Step::CheckTorch, _) => {
+                let checked = self.check_torch(state);
+                checked.inspect_err(|_| self.disown(state))?;
+            }
+            (Step::Adopt, Some(command)) => {
+                state.docker.change(&command).context("giving the new image its name")?
+            }
+            (Step::Up, _) => self.up(state, memory)?,
+            (Step::Unpause | Step::Restart, Some(command)) => {
+                state.docker.change(&command).with_context(|| format!("restarting `{SERVICE}`"))?;
+            }
+            (Step::Await, _) => {
+                let container =
+                    state.docker.container(&state.project)?.context("Compose made no container")?;
+                let container = health::wait(&state.docker, &container.id, options.timeout)?;
+                self.tell(&container, memory);
+            }
+            (Step::Forget, _) => {
+                if let (Some(new), Some(inputs)) = (&self.new, &state.inputs) {
+                    cleanup::after(state, new, inputs, self.packages.as_ref())?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// When torch isn't what requirements.txt pins it to be.
+    fn check_torch(&mut self, state: &State) -> Result<()> {
+        let requirements =
+            state.inputs.as_ref().map(|inputs| requirements::pins(&inputs.requirements));
+        let Some(pin) = requirements.as_ref().and_then(|pins| pins.get("torch")) else {
+            println!("{} pins no torch: nothing to check in the new image", requirements::PATH);
+            return Ok(());
+        };
+        println!("checking torch in the new image");
+        let report = Report::parse(&state.docker.python_in_image(&candidate(state), PROBE)?);
+        report.check(pin).context("the new image is not fit to serve, the old one stays")?;
+        self.packages = Some(report.packages);
+        Ok(())
+    }
+
+    /// Takes the name for good images from one that failed its check, gives it
+    /// back to the old image where that had it, and keeps the new for inspection.
+    fn disown(&self, state: &State) {
+        let (Some(new), candidate) = (&self.new, candidate(state)) else { return };
+        let failed = format!("{}:failed", provenance::repository(&state.project.name));
+        let old = state.image.as_ref().filter(|old| old.tags.contains(&candidate));
+        let name_back = match old {
+            Some(old) => compose::tag(&old.id, &candidate),
+            None => compose::remove_image(&candidate),
+        };
+        // The check's own error is the one to report.
+        for command in [compose::tag(&new.id, &failed), name_back] {
+            let _ = state.docker.remove(&command);
+        }
+        eprintln!(
+            "the new image is kept as {failed}; to look inside: docker run --rm -it --entrypoint sh {failed}"
+        );
+    }
+
+    /// # Errors
+    /// When the machine's card is out of reach, or Compose can't start the container.
+    fn up(&self, state: &mut State, memory: &mut Memory) -> Result<()> {
+        if let (Device::Unknown, Some(new)) = (state.device, &self.new) {
+            // The first image: only now is there something to look for a card with.
+            state.device =
+                state::look_for_card(&state.docker, &state.engine, memory, None, Some(new))?;
+            if let Device::Cpu(why) = state.device {
+                println!("{why}: adding {}", files::CPU_FILE);
+                state.docker = state.docker.on_cpu(true);
+            }
+        }
+        if let Some(command) = invocation(Step::Up, state)? {
+            state.docker.change(&command).with_context(|| format!("starting `{SERVICE}`"))?;
+        }
+        // Compose counts a hung container as up to date.
+        let hung = matches!(
+            state.situation.container,
+            ContainerState::Unhealthy | ContainerState::CrashLooping { .. }
+        );
+        let after = state.docker.container(&state.project)?;
+        let same = after
+            .zip(state.container.as_ref())
+            .is_some_and(|(after, before)| after.id == before.id);
+        if hung && same {
+            state
+                .docker
+                .change(&state.docker.restart()?)
+                .with_context(|| format!("restarting `{SERVICE}`"))?;
+        }
+        Ok(())
+    }
+
+    /// Says that the service answers, and remembers how long that took.
+    fn tell(&self, container: &Container, memory: &mut Memory) {
+        let at =
+            container.address.as_ref().map(|at| format!(" on http://{at}")).unwrap_or_default();
+        let says = match &container.healthcheck {
+            Some(_) => format!("`{SERVICE}` answers{at}"),
+            None => format!(
+                "`{SERVICE}` runs{at}; without a healthcheck nothing tells whether it answers"
+            ),
+        };
+        if self.action == Action::None {
+            println!("{says}");
+        } else {
+            let took = self.started.elapsed();
+            memory.took(self.action.word(), took);
+            println!(
+                "{says}, {} after the start of `{}`",
+                report::spoken(took),
+                self.action.word()
+            );
+        }
+    }
+}
+
+/// Builds, and settles which image is to serve: where the new one runs like the
+/// old, the old one is kept, so that nothing is swapped for nothing.
+fn build(command: &Invocation, state: &State) -> Result<Image> {
+    let candidate = candidate(state);
+    state
+        .docker
+        .run(command)
+        .with_context(|| format!("building `{SERVICE}`; what served before still does"))?;
+    let new = find(&state.docker, &candidate)?;
+    match &state.image {
+        Some(old) if old.id != new.id && old.runs_like(&new) => {
+            state.docker.change(&compose::tag(&old.id, &candidate))?;
+            state.docker.remove(&compose::remove_image(&new.id))?;
+            println!("the build yields what `{}` already is", state.project.image);
+            find(&state.docker, &candidate)
+        }
+        _ => Ok(new),
+    }
+}
+
+fn find(docker: &Docker, name: &str) -> Result<Image> {
+    docker.image(name)?.with_context(|| format!("the build left no image `{name}`"))
+}

@@ -1,0 +1,31 @@
+//! `up --setup`: makes a bare Debian or Ubuntu machine ready.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use xshell::Shell;
+
+use crate::process::{self, Invocation};
+
+/// The script, relative to the repository's root. It is sh because on such a
+/// machine there is nothing else yet, and because it can be read before it is run.
+const SCRIPT: &str = "xtask/setup-debian";
+
+/// Says what will be installed and runs the script, which leaves alone what is
+/// there already.
+///
+/// # Errors
+/// With the script's exit code; it says itself what is wrong.
+pub fn run(root: &Path, dry_run: bool) -> Result<()> {
+    let sh = Shell::new()?;
+    sh.change_dir(root);
+    println!(
+        "setup, where missing: Docker Engine, Compose v2 and buildx (Debian packages), and the base image"
+    );
+    let script = Invocation::new("sh", [SCRIPT]);
+    if dry_run {
+        println!("would run: {script}");
+        return Ok(());
+    }
+    process::stream(&sh, &script).context("setting up this machine")
+}
