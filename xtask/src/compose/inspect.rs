@@ -160,6 +160,7 @@ fn with_own_labels(mut config: Value, labels: &Value) -> Value {
 pub struct Engine {
     /// Unique per engine, so facts about its machine can be remembered.
     pub id: String,
+    pub version: String,
     /// Whether it can hand out NVIDIA GPUs: a runtime `nvidia`, or CDI devices
     /// (listed from Engine 28 on).
     pub has_nvidia: bool,
@@ -178,6 +179,7 @@ impl Engine {
         let cdi = info["DiscoveredDevices"].as_array().into_iter().flatten();
         Ok(Engine {
             id: info["ID"].as_str().unwrap_or_default().to_owned(),
+            version: info["ServerVersion"].as_str().unwrap_or_default().to_owned(),
             has_nvidia: info["Runtimes"]["nvidia"].is_object()
                 || cdi.into_iter().any(|device| {
                     device["ID"].as_str().is_some_and(|id| id.starts_with("nvidia.com/gpu"))

@@ -63,7 +63,7 @@ pub fn gather(root: &Path) -> Facts {
             let docker = docker.clone();
             scope.spawn(move || question(&docker))
         };
-        let engine = ask(Docker::engine_version);
+        let engine = ask(|docker| Ok(docker.engine()?.version));
         let compose = ask(Docker::compose_version);
         let buildx = ask(Docker::buildx_version);
         facts.project = docker.project();
