@@ -25,11 +25,14 @@ pub fn after(state: &State, new: &Image, inputs: &Inputs, packages: Option<&Pins
     let docker = &state.docker;
     let name = provenance::name(&state.project.name, inputs);
     let record = provenance::record_name(&name);
-    docker.remove(&compose::label_image(
-        &record,
-        provenance::LABEL,
-        &provenance::record(inputs),
-    ))?;
+    let ours = docker.tags(&provenance::repository(&state.project.name))?;
+    if !ours.contains(&record) {
+        docker.quietly(&compose::label_image(
+            &record,
+            provenance::LABEL,
+            &provenance::record(inputs),
+        ))?;
+    }
 
     let old = state.image.as_ref().filter(|old| old.id != new.id);
     if let (Some(old), Some(packages)) = (old, packages) {
@@ -40,14 +43,12 @@ pub fn after(state: &State, new: &Image, inputs: &Inputs, packages: Option<&Pins
         .and(packages)
         .and_then(|_| Some((docker.disk_use().ok()?, docker.unshared_build_cache().ok()?)));
 
-    for tag in docker.tags(&provenance::repository(&state.project.name))? {
-        if tag != name && tag != record {
-            docker.remove(&compose::remove_image(&tag))?;
-        }
+    for tag in ours.iter().filter(|tag| **tag != name && **tag != record) {
+        docker.quietly(&compose::remove_image(tag))?;
     }
     let left = old.map(|old| docker.image(&old.id)).transpose()?.flatten();
     let kept = match left {
-        Some(left) if left.tags.is_empty() => !docker.remove(&compose::remove_image(&left.id))?,
+        Some(left) if left.tags.is_empty() => !docker.quietly(&compose::remove_image(&left.id))?,
         Some(_) => true,
         None => false,
     };
@@ -63,7 +64,7 @@ pub fn after(state: &State, new: &Image, inputs: &Inputs, packages: Option<&Pins
     }
     let freed = before.and_then(|(bytes, unshared)| {
         for id in docker.unshared_build_cache().ok()?.iter().filter(|id| !unshared.contains(id)) {
-            docker.remove(&compose::remove_build_cache(id)).ok()?;
+            docker.quietly(&compose::remove_build_cache(id)).ok()?;
         }
         Some(bytes.saturating_sub(docker.disk_use().ok()?))
     });

@@ -35,15 +35,7 @@ pub fn wait(docker: &Docker, id: &str, timeout: Duration) -> Result<Container> {
                 .into());
         };
         match verdict(&container) {
-            Verdict::Ended => {
-                let what = match container.restarts {
-                    0 => format!("is {}", container.state),
-                    n => format!("is crash-looping ({n} restarts)"),
-                };
-                let message =
-                    format!("service `{SERVICE}` {what}, exit code {}", container.exit_code);
-                return Err(complain(docker, &container, message));
-            }
+            Verdict::Ended => return Err(crashed(docker, container)),
             Verdict::Healthy => return Ok(container),
             Verdict::Running if container.healthcheck.is_none() && started.elapsed() > SETTLED => {
                 return Ok(container);
@@ -76,6 +68,27 @@ fn verdict(container: &Container) -> Verdict {
         ("running" | "created", _) => Verdict::Running,
         _ => Verdict::Ended,
     }
+}
+
+/// The engine forgets the exit code as soon as it restarts the container, so
+/// this waits a moment for the next crash of a loop.
+fn crashed(docker: &Docker, mut container: Container) -> anyhow::Error {
+    for _ in 0..40 {
+        if container.state != "running" {
+            break;
+        }
+        thread::sleep(PAUSE);
+        match docker.container_by_id(&container.id) {
+            Ok(Some(again)) => container = again,
+            _ => break,
+        }
+    }
+    let how = match (container.restarts, &*container.state) {
+        (0, state) => format!("is {state}, exit code {}", container.exit_code),
+        (n, "running") => format!("ended and was restarted {n} times"),
+        (n, _) => format!("is crash-looping, exit code {} ({n} restarts)", container.exit_code),
+    };
+    complain(docker, &container, format!("service `{SERVICE}` {how}"))
 }
 
 fn complain(docker: &Docker, container: &Container, message: String) -> anyhow::Error {

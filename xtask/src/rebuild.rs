@@ -131,15 +131,13 @@ fn candidate(state: &State) -> String {
 /// The docker command of a step; none for those that only watch.
 fn invocation(step: Step, state: &State) -> Result<Option<Invocation>> {
     let docker = &state.docker;
-    let with_dependencies =
-        state.project.has_dependencies && state.situation.container == ContainerState::Missing;
     Ok(match step {
         Step::Build { no_cache, pull } => Some(docker.build(&candidate(state), no_cache, pull)?),
         Step::CheckTorch => Some(compose::python_in(&candidate(state), PROBE)),
         Step::Adopt => Some(compose::tag(&candidate(state), &state.project.image)),
         Step::Unpause => Some(docker.unpause()?),
         Step::Restart => Some(docker.restart()?),
-        Step::Up => Some(docker.up(with_dependencies)?),
+        Step::Up => Some(docker.up()?),
         Step::Forget => state.image.as_ref().map(|old| compose::remove_image(&old.id)),
         Step::Await => None,
     })
@@ -231,9 +229,9 @@ impl Run {
             Some(old) => compose::tag(&old.id, &candidate),
             None => compose::remove_image(&candidate),
         };
-        // The check's own error is the one to report.
-        for command in [compose::tag(&new.id, &failed), name_back] {
-            let _ = state.docker.remove(&command);
+        // An older failure makes room. The check's own error is the one to report.
+        for command in [compose::remove_image(&failed), compose::tag(&new.id, &failed), name_back] {
+            let _ = state.docker.quietly(&command);
         }
         eprintln!(
             "the new image is kept as {failed}; to look inside: docker run --rm -it --entrypoint sh {failed}"
@@ -309,7 +307,7 @@ fn build(command: &Invocation, state: &State) -> Result<Image> {
     match &state.image {
         Some(old) if old.id != new.id && old.runs_like(&new) => {
             state.docker.change(&compose::tag(&old.id, &candidate))?;
-            state.docker.remove(&compose::remove_image(&new.id))?;
+            state.docker.quietly(&compose::remove_image(&new.id))?;
             println!("the build yields what `{}` already is", state.project.image);
             find(&state.docker, &candidate)
         }

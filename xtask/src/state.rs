@@ -100,10 +100,15 @@ pub fn observe_on(
             judge_image(&docker, &project, image.as_ref(), running.as_ref(), inputs.as_ref())?;
         let other_image =
             container.as_ref().zip(image.as_ref()).is_some_and(|(c, image)| c.image != image.id);
+        let drifted = container.as_ref().is_some_and(|c| drifted.contains(&c.name));
+        // What answers need not wait for its healthcheck's next round to count.
+        let answers = container
+            .as_ref()
+            .is_some_and(|c| c.health.as_deref() == Some("starting") && docker.answers(c));
         let situation = Situation {
             image_name: project.image.clone(),
             image: image_state,
-            container: container_state(container.as_ref()),
+            container: container_state(container.as_ref(), answers),
             drift: match (drifted, other_image) {
                 (false, _) => Drift::None,
                 (true, true) => Drift::Image,
@@ -185,7 +190,8 @@ fn wording(requirements: bool, differences: &Differences) -> Vec<String> {
     }
 }
 
-fn container_state(container: Option<&Container>) -> ContainerState {
+/// `answers` is whether a container that is starting already answers.
+fn container_state(container: Option<&Container>, answers: bool) -> ContainerState {
     let Some(c) = container else { return ContainerState::Missing };
     match (&*c.state, c.health.as_deref()) {
         ("restarting", _) => ContainerState::CrashLooping { exit_code: c.exit_code },
@@ -194,7 +200,7 @@ fn container_state(container: Option<&Container>) -> ContainerState {
             ContainerState::CrashLooping { exit_code: c.exit_code }
         }
         ("running", Some("unhealthy")) => ContainerState::Unhealthy,
-        ("running", Some("starting")) => ContainerState::Starting,
+        ("running", Some("starting")) if !answers => ContainerState::Starting,
         ("running", _) => ContainerState::Serving,
         ("paused", _) => ContainerState::Paused,
         (state, _) => ContainerState::Stopped { state: state.to_owned(), exit_code: c.exit_code },
@@ -256,7 +262,7 @@ mod tests {
             restarts,
             ..Container::default()
         };
-        assert_eq!(container_state(None), ContainerState::Missing);
+        assert_eq!(container_state(None, false), ContainerState::Missing);
         for (c, want) in [
             (container("running", None, 0), ContainerState::Serving),
             (container("running", Some("healthy"), 2), ContainerState::Serving),
@@ -273,7 +279,11 @@ mod tests {
                 ContainerState::Stopped { state: "exited".into(), exit_code: 0 },
             ),
         ] {
-            assert_eq!(container_state(Some(&c)), want, "{c:?}");
+            assert_eq!(container_state(Some(&c), false), want, "{c:?}");
         }
+        assert_eq!(
+            container_state(Some(&container("running", Some("starting"), 0)), true),
+            ContainerState::Serving
+        );
     }
 }

@@ -15,8 +15,6 @@ pub struct Project {
     pub image: String,
     /// How the image is built; none where the service only pulls it.
     pub build: Option<Build>,
-    /// Whether the service needs other services up.
-    pub has_dependencies: bool,
 }
 
 impl Project {
@@ -45,7 +43,6 @@ impl Project {
                 service["image"].as_str().map_or_else(|| default_image(&name), str::to_owned),
             ),
             build: service["build"].as_object().map(|_| build(service)),
-            has_dependencies: service["depends_on"].as_object().is_some_and(|on| !on.is_empty()),
             name,
         })
     }
@@ -119,7 +116,6 @@ mod tests {
         assert_eq!(parse(r#"{"image":"registry:5000/x"}"#).image, "registry:5000/x:latest");
         assert_eq!(parse(r#"{"image":"x:1"}"#).image, "x:1");
         assert_eq!(parse(r#"{"image":"x"}"#).build, None);
-        assert!(parse(r#"{"image":"x","depends_on":{"db":{}}}"#).has_dependencies);
         let inline = parse(
             r#"{"build":{"context":"/r","dockerfile":"Dockerfile","dockerfile_inline":"FROM x"}}"#,
         );

@@ -189,6 +189,17 @@ impl Engine {
     }
 }
 
+/// The containers that `docker compose --dry-run up` says it would recreate, in
+/// lines such as ` DRY-RUN MODE -  Container p-backend-1  Recreate`.
+pub fn recreated(dry_run: &str) -> Vec<String> {
+    let lines = dry_run.lines().filter_map(|line| line.split_once("Container "));
+    let words = lines.map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>());
+    words
+        .filter(|words| words.get(1) == Some(&"Recreate"))
+        .map(|words| words[0].to_owned())
+        .collect()
+}
+
 /// Bytes of images and build cache, to the four digits that `docker system df
 /// --format '{{json .}}'` prints.
 ///
@@ -283,6 +294,14 @@ mod tests {
         assert!(old.runs_like(&image("null", "l1")));
         assert!(!old.runs_like(&image(r#"{"mine":"1"}"#, "l1")));
         assert!(!old.runs_like(&image("null", "l2")));
+    }
+
+    #[test]
+    fn a_dry_run_is_read_for_what_it_would_recreate() {
+        let said = " DRY-RUN MODE -  Container p-db-1  Running\n DRY-RUN MODE -  Container p-backend-1  Recreate\n \
+                    DRY-RUN MODE -  Container p-backend-1  Recreated\n DRY-RUN MODE -  Container 5f_p-backend-1  Starting\n";
+        assert_eq!(recreated(said), ["p-backend-1"]);
+        assert!(recreated(" DRY-RUN MODE -  Container p-backend-1  Created\n").is_empty());
     }
 
     #[test]

@@ -88,13 +88,13 @@ impl Docker {
         self.compose(&args, Some(format!("services: {{{SERVICE}: {{image: \"{candidate}\"}}}}\n")))
     }
 
+    /// Creates, recreates or starts the container as needed, after what it
+    /// depends on.
+    ///
     /// # Errors
     /// When .env can't be read.
-    pub fn up(&self, with_dependencies: bool) -> Result<Invocation> {
-        let mut args = vec!["up", "--detach", "--no-build"];
-        args.extend((!with_dependencies).then_some("--no-deps"));
-        args.push(SERVICE);
-        self.compose(&args, None)
+    pub fn up(&self) -> Result<Invocation> {
+        self.compose(&["up", "--detach", "--no-build", SERVICE], None)
     }
 
     /// # Errors

@@ -1,0 +1,254 @@
+//! Questions to docker. None of them changes anything that outlives it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    Docker, SERVICE,
+    config::Project,
+    docker,
+    inspect::{self, Container, Engine, Image},
+    python_in, throw_away,
+};
+use crate::{
+    failure::Failure,
+    process::{self, Finished, Invocation},
+};
+
+/// Enough for any question on a loaded server; a dead engine answers faster.
+const CAP: Duration = Duration::from_secs(30);
+
+impl Docker {
+    /// # Errors
+    /// When the engine can't be reached; known causes are named.
+    pub fn engine(&self) -> Result<Engine> {
+        let answer = self.ask(&docker(["info", "--format", "{{json .}}"]))?;
+        // Older CLIs exit with 0 although the engine does not answer.
+        let engine = Engine::parse(&answer.stdout)?;
+        if engine.id.is_empty() {
+            return Err(
+                Failure::of_command("docker info", 1, &(answer.stderr + &answer.stdout)).into()
+            );
+        }
+        Ok(engine)
+    }
+
+    /// # Errors
+    /// When the plugin is missing.
+    pub fn compose_version(&self) -> Result<String> {
+        Ok(self.ask(&docker(["compose", "version", "--short"]))?.stdout.trim().to_owned())
+    }
+
+    /// # Errors
+    /// When the plugin is missing.
+    pub fn buildx_version(&self) -> Result<String> {
+        Ok(self.ask(&docker(["buildx", "version"]))?.stdout.trim().to_owned())
+    }
+
+    /// # Errors
+    /// When the compose files are missing or wrong, or have no service `backend`.
+    pub fn project(&self) -> Result<Project> {
+        let answer = self.answer(&self.compose(&["config", "--format", "json"], None)?)?;
+        if answer.code != 0 {
+            let failure = Failure::of_command("docker compose config", answer.code, &answer.stderr);
+            return Err(failure.hint("docker compose config --quiet"))
+                .context("reading the compose files");
+        }
+        Project::parse(&answer.stdout)
+    }
+
+    /// The service's container in any state; the first where it is scaled.
+    ///
+    /// # Errors
+    /// When the engine can't be reached.
+    pub fn container(&self, project: &Project) -> Result<Option<Container>> {
+        let label = |key: &str, value: &str| format!("label=com.docker.compose.{key}={value}");
+        let answer = self.ask(&docker([
+            "ps",
+            "--all",
+            "--quiet",
+            "--no-trunc",
+            "--filter",
+            &label("project", &project.name),
+            "--filter",
+            &label("service", SERVICE),
+            "--filter",
+            &label("oneoff", "False"),
+        ]))?;
+        // The newest comes first.
+        answer.stdout.lines().last().map_or(Ok(None), |id| self.container_by_id(id))
+    }
+
+    /// # Errors
+    /// When the engine can't be reached; a container that isn't there is `None`.
+    pub fn container_by_id(&self, id: &str) -> Result<Option<Container>> {
+        let answer = self.answer(&docker(["container", "inspect", id]))?;
+        if answer.code != 0 && answer.stderr.to_lowercase().contains("no such container") {
+            Ok(None)
+        } else {
+            Container::parse(&answer.stdout)
+        }
+    }
+
+    /// # Errors
+    /// When the engine can't be reached; an image that isn't there is `None`.
+    pub fn image(&self, reference: &str) -> Result<Option<Image>> {
+        let inspect = docker(["image", "inspect", reference]);
+        let answer = self.answer(&inspect)?;
+        if answer.code != 0 && !answer.stderr.to_lowercase().contains("no such image") {
+            return Err(
+                Failure::of_command(&inspect.to_string(), answer.code, &answer.stderr).into()
+            );
+        }
+        if answer.code == 0 { Image::parse(&answer.stdout) } else { Ok(None) }
+    }
+
+    /// Names of the containers that Compose would recreate, the service's and
+    /// those it depends on: their configuration, .env or image is no longer
+    /// what they were created with.
+    ///
+    /// Asked with the dependencies, as for [`Docker::up`]: up to Compose 2.26 at
+    /// least, `--no-deps` gives the same service another configuration hash.
+    ///
+    /// # Errors
+    /// When Compose can't tell.
+    pub fn drifted(&self) -> Result<Vec<String>> {
+        let args = ["--progress", "plain", "--dry-run", "up", "--detach", "--no-build", SERVICE];
+        let invocation = self.compose(&args, None)?;
+        let answer = self.answer(&invocation)?;
+        let said = answer.stdout + &answer.stderr;
+        // A dependency that would not come up fails the dry run after it said
+        // what we ask for.
+        if answer.code != 0 && !said.contains("DRY-RUN") {
+            return Err(Failure::of_command(&invocation.to_string(), answer.code, &said).into());
+        }
+        Ok(inspect::recreated(&said))
+    }
+
+    /// Whether an NVIDIA card is on the engine's machine: any container sees
+    /// its PCI bus, with or without toolkit and driver. None where nothing runs
+    /// that could look: no container, and no image or one without a shell.
+    pub fn nvidia_card(
+        &self,
+        container: Option<&Container>,
+        image: Option<&Image>,
+    ) -> Option<bool> {
+        let look = ["-c", "cat /sys/bus/pci/devices/*/vendor"];
+        let invocation = match (container.filter(|c| c.state == "running"), image) {
+            (Some(container), _) => docker(["exec", &container.id, "sh"].into_iter().chain(look)),
+            (_, Some(image)) => throw_away(&image.id, "sh", &look),
+            _ => return None,
+        };
+        let answer = self.answer(&invocation).ok()?;
+        (answer.code == 0).then(|| answer.stdout.lines().any(|vendor| vendor.trim() == "0x10de"))
+    }
+
+    /// Whether a container of `image` can be started with the GPUs.
+    pub fn hands_out_gpus(&self, image: Option<&Image>) -> bool {
+        let Some(image) = image else { return false };
+        let args = [
+            "run",
+            "--rm",
+            "--gpus",
+            "all",
+            "--network",
+            "none",
+            "--entrypoint",
+            "true",
+            &image.id,
+        ];
+        self.answer(&docker(args)).is_ok_and(|answer| answer.code == 0)
+    }
+
+    /// Whether the service answers now, asked the way its healthcheck asks, so
+    /// that nobody waits for the healthcheck's next interval.
+    pub fn answers(&self, container: &Container) -> bool {
+        container.healthcheck.as_ref().is_some_and(|check| {
+            let exec = ["exec", &container.id]
+                .into_iter()
+                .map(str::to_owned)
+                .chain(check.command.iter().cloned());
+            process::capture(&self.sh, &docker(exec), check.timeout)
+                .is_ok_and(|answer| answer.code == 0)
+        })
+    }
+
+    /// The last `lines` lines that the container wrote to stdout and stderr.
+    pub fn last_words(&self, container: &Container, lines: usize) -> String {
+        let answer = self.answer(&docker(["logs", "--tail", &lines.to_string(), &container.id]));
+        answer.map(|answer| answer.stdout + &answer.stderr).unwrap_or_default()
+    }
+
+    /// Runs a Python script, read from stdin, in a throw-away container of
+    /// `image` without network; its output whatever its exit code.
+    ///
+    /// # Errors
+    /// When docker can't be run or the script takes longer than five minutes.
+    pub fn python_in_image(&self, image: &str, script: &str) -> Result<Finished> {
+        process::capture(&self.sh, &python_in(image, script), Duration::from_secs(300))
+    }
+
+    /// The same in the service's running container.
+    ///
+    /// # Errors
+    /// When docker can't be run or the script takes longer than a minute.
+    pub fn python_in_container(&self, container: &Container, script: &str) -> Result<Finished> {
+        let exec = docker(["exec", "--interactive", &container.id, "python3", "-"]).stdin(script);
+        process::capture(&self.sh, &exec, Duration::from_secs(60))
+    }
+
+    /// The tags of a repository, with the ids they stand for.
+    ///
+    /// # Errors
+    /// When the engine can't be reached.
+    pub fn tags(&self, repository: &str) -> Result<Vec<String>> {
+        let filter = format!("reference={repository}");
+        let answer = self.ask(&docker([
+            "image",
+            "ls",
+            "--filter",
+            &filter,
+            "--format",
+            "{{.Repository}}:{{.Tag}}",
+        ]))?;
+        Ok(answer.stdout.lines().map(str::to_owned).collect())
+    }
+
+    /// Bytes that images and build cache take on the engine's disk.
+    ///
+    /// # Errors
+    /// When the engine can't be reached or takes too long to count.
+    pub fn disk_use(&self) -> Result<u64> {
+        inspect::disk_use(&self.ask(&docker(["system", "df", "--format", "{{json .}}"]))?.stdout)
+    }
+
+    /// The ids of the build cache's records that share no layer with an image.
+    ///
+    /// # Errors
+    /// When buildx is missing or the engine can't be reached.
+    pub fn unshared_build_cache(&self) -> Result<Vec<String>> {
+        Ok(inspect::unshared_records(&self.ask(&docker(["buildx", "du", "--verbose"]))?.stdout))
+    }
+
+    /// Runs a short command quietly; false where the engine refuses.
+    ///
+    /// # Errors
+    /// When the engine can't be reached.
+    pub fn quietly(&self, invocation: &Invocation) -> Result<bool> {
+        Ok(self.answer(invocation)?.code == 0)
+    }
+
+    fn answer(&self, invocation: &Invocation) -> Result<Finished> {
+        process::capture(&self.sh, invocation, CAP)
+    }
+
+    /// An answer that has to be a success.
+    fn ask(&self, invocation: &Invocation) -> Result<Finished> {
+        let answer = self.answer(invocation)?;
+        if answer.code == 0 {
+            return Ok(answer);
+        }
+        Err(Failure::of_command(&invocation.to_string(), answer.code, &answer.stderr).into())
+    }
+}

@@ -1,0 +1,682 @@
+//! Every situation that a command promises to handle, caused on a real engine
+//! with a tiny image, and the state looked at afterwards.
+//!
+//! Without an engine the tests say that they are skipped; with
+//! XTASK_TEST_ENGINE=required that is a failure.
+#![cfg(unix)]
+
+mod common;
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{COMPOSE_FILE, PYTHON, Repo, Run};
+use serde_json::Value;
+
+/// A repository with a compose project of its own on the engine, both removed
+/// when dropped.
+struct Service {
+    repo: Repo,
+    project: String,
+}
+
+impl std::ops::Deref for Service {
+    type Target = Repo;
+    fn deref(&self) -> &Repo {
+        &self.repo
+    }
+}
+
+impl std::ops::DerefMut for Service {
+    fn deref_mut(&mut self) -> &mut Repo {
+        &mut self.repo
+    }
+}
+
+impl Service {
+    /// Nothing built yet; none without an engine.
+    fn new() -> Option<Service> {
+        let engine =
+            Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
+        if !engine.is_ok_and(|output| output.status.success()) {
+            let required =
+                std::env::var("XTASK_TEST_ENGINE").is_ok_and(|value| value == "required");
+            assert!(!required, "no Docker engine answers, and XTASK_TEST_ENGINE=required");
+            let name = thread::current().name().unwrap_or_default().to_owned();
+            // Not eprintln!, which a passing test keeps to itself.
+            let _ = writeln!(std::io::stderr(), "skipped: {name}: no Docker engine answers");
+            return None;
+        }
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let project =
+            format!("xtask-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut repo = Repo::new();
+        repo.set("COMPOSE_PROJECT_NAME", &project);
+        repo.set("XTASK_DEVICE", "cpu");
+        Some(Service { repo, project })
+    }
+
+    /// Built and serving.
+    fn serving() -> Option<Service> {
+        let service = Service::new()?;
+        service.xtask(&["up"]).ok();
+        Some(service)
+    }
+
+    fn docker(&self, args: &[&str]) -> String {
+        Run::of(self.command("docker", args)).stdout.trim().to_owned()
+    }
+
+    fn image_name(&self) -> String {
+        format!("{}-backend:latest", self.project)
+    }
+
+    fn container(&self) -> String {
+        self.docker(&[
+            "ps",
+            "--all",
+            "--quiet",
+            "--no-trunc",
+            "--filter",
+            &format!("label=com.docker.compose.project={}", self.project),
+        ])
+    }
+
+    fn inspect(&self, what: &str, format: &str) -> String {
+        self.docker(&["inspect", "--format", format, what])
+    }
+
+    /// Container id, its start time and its image id: unchanged if left alone.
+    fn fingerprint(&self) -> String {
+        self.inspect(&self.container(), "{{.Id}} {{.State.StartedAt}} {{.Image}}")
+    }
+
+    fn running(&self) -> bool {
+        self.inspect(&self.container(), "{{.State.Running}}") == "true"
+    }
+
+    /// What a command prints inside the container.
+    fn inside(&self, args: &[&str]) -> String {
+        self.docker(&[&["exec", &self.container()], args].concat())
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.xtask(&["status", "--json"]).ok()).unwrap()
+    }
+
+    #[track_caller]
+    fn decides(&self, decision: &str, reason: &str) {
+        let status = self.status();
+        assert_eq!(status["decision"], decision, "{status:#}");
+        assert!(status["reasons"][0].as_str().unwrap().contains(reason), "{status:#}");
+    }
+
+    fn wait_for(&self, what: &str, format: &str, value: &str) {
+        let started = Instant::now();
+        while self.inspect(what, format) != value {
+            assert!(started.elapsed() < Duration::from_secs(60), "{format} never became {value}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let ours = format!("label=com.docker.compose.project={}", self.project);
+        let dangling =
+            self.docker(&["images", "--quiet", "--filter", "dangling=true", "--filter", &ours]);
+        assert!(
+            thread::panicking() || dangling.is_empty(),
+            "an image was left without a name: {dangling}"
+        );
+        self.repo.write("docker-compose.yml", COMPOSE_FILE);
+        self.docker(&[
+            "compose",
+            "--file",
+            "docker-compose.yml",
+            "down",
+            "--volumes",
+            "--remove-orphans",
+            "--timeout",
+            "0",
+        ]);
+        for repository in [
+            format!("{}-backend", self.project),
+            format!("localhost/xtask/{}-backend", self.project),
+        ] {
+            let filter = format!("reference={repository}");
+            for tag in self
+                .docker(&["images", "--filter", &filter, "--format", "{{.Repository}}:{{.Tag}}"])
+                .lines()
+            {
+                self.docker(&["image", "rm", "--force", tag]);
+            }
+        }
+    }
+}
+
+macro_rules! need {
+    ($service:expr) => {
+        match $service {
+            Some(service) => service,
+            None => return,
+        }
+    };
+}
+
+// --- restart ---------------------------------------------------------------
+
+#[test]
+fn restart_of_an_unchanged_service_restarts_its_process() {
+    let service = need!(Service::serving());
+    let (container, before) = (service.container(), service.fingerprint());
+    service.xtask(&["restart"]).ok();
+    assert_eq!(service.container(), container);
+    assert_ne!(service.fingerprint(), before);
+}
+
+#[test]
+fn restart_applies_changed_settings() {
+    let service = need!(Service::serving());
+    service.write(".env", "FOO=1\n");
+    let said = service.xtask(&["restart"]).ok();
+    assert!(said.contains("restart: .env or the compose configuration changed"), "{said}");
+    assert_eq!(service.inside(&["printenv", "FOO"]), "1");
+    service.write(".env", "FOO=2\n");
+    service.xtask(&["restart"]).ok();
+    assert_eq!(service.inside(&["printenv", "FOO"]), "2");
+    service.write(
+        "docker-compose.yml",
+        &COMPOSE_FILE.replace("init: true", "environment: {BAR: '3'}"),
+    );
+    service.decides("restart", "compose configuration changed");
+    service.xtask(&["restart"]).ok();
+    assert_eq!(service.inside(&["printenv", "BAR"]), "3");
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn restart_brings_up_what_is_stopped_paused_or_removed() {
+    let service = need!(Service::serving());
+    for (fault, state) in [("stop", "exited"), ("kill", "exited"), ("pause", "paused")] {
+        service.docker(&[fault, &service.container()]);
+        service.decides("restart", state);
+        service.xtask(&["restart"]).ok();
+        assert!(service.running(), "after {fault}");
+    }
+    service.docker(&["rm", "--force", &service.container()]);
+    service.decides("restart", "there is no container");
+    service.xtask(&["restart"]).ok();
+    assert!(service.running());
+}
+
+#[test]
+fn restart_revives_a_hung_service() {
+    let service = need!(Service::new());
+    let compose = COMPOSE_FILE.replace("interval: 5s", "interval: 200ms, retries: 1");
+    service.write("docker-compose.yml", &compose);
+    service.xtask(&["up"]).ok();
+    service.inside(&["rm", "/tmp/ready"]);
+    service.wait_for(&service.container(), "{{.State.Health.Status}}", "unhealthy");
+    service.decides("restart", "the container is unhealthy");
+    let before = service.fingerprint();
+    service.xtask(&["up"]).ok();
+    assert_ne!(service.fingerprint(), before);
+    service.inside(&["rm", "/tmp/ready"]);
+    service.wait_for(&service.container(), "{{.State.Health.Status}}", "unhealthy");
+    service.xtask(&["fast"]).ok();
+    service.wait_for(&service.container(), "{{.State.Health.Status}}", "healthy");
+}
+
+#[test]
+fn restart_never_builds() {
+    let service = need!(Service::new());
+    service.xtask(&["restart"]).fails(1, &["there is no image", "hint: cargo xtask full"]);
+    assert_eq!(service.container(), "");
+    service.xtask(&["up"]).ok();
+    let image = service.inspect(&service.image_name(), "{{.Id}}");
+    service.write("backend/app.sh", &format!("{}# new\n", common::APP));
+    let said = service.xtask(&["restart"]).ok();
+    assert!(said.contains("not in the container: backend/app.sh changed"), "{said}");
+    assert!(said.contains("hint: cargo xtask fast\n"), "{said}");
+    service.write("backend/requirements.txt", "torch==2.6.0\n");
+    let said = service.xtask(&["restart"]).ok();
+    assert!(
+        said.contains("torch 2.5.1 → 2.6.0") && said.contains("hint: cargo xtask full\n"),
+        "{said}"
+    );
+    assert_eq!(service.inspect(&service.image_name(), "{{.Id}}"), image);
+}
+
+// --- fast ------------------------------------------------------------------
+
+#[test]
+fn fast_puts_new_code_into_the_container_and_leaves_nothing_behind() {
+    let service = need!(Service::serving());
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    service.write("backend/app.sh", &common::APP.replace("serving", "version two"));
+    service.xtask(&["fast"]).ok();
+    assert!(service.docker(&["logs", &service.container()]).contains("version two"));
+    assert_eq!(service.docker(&["image", "inspect", &old]), "[]", "the superseded image is gone");
+    let names = service.docker(&[
+        "images",
+        "--quiet",
+        "--filter",
+        &format!("reference=localhost/xtask/{}-backend", service.project),
+    ]);
+    assert_eq!(names.lines().count(), 2, "one name and one record");
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn fast_refuses_changed_requirements_and_names_the_pins() {
+    let service = need!(Service::serving());
+    let before = service.fingerprint();
+    service.write("backend/requirements.txt", "torch==2.5.0\nnumpy==1.26.4\n");
+    service
+        .xtask(&["fast"])
+        .fails(1, &["torch 2.5.1 → 2.5.0", "numpy 1.26.4 added", "hint: cargo xtask full"]);
+    assert_eq!(service.fingerprint(), before);
+    service.xtask(&["fast", "--force"]).ok();
+    assert!(service.inside(&["cat", "/requirements.txt"]).contains("2.5.0"));
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn a_build_that_yields_what_runs_leaves_the_container_alone() {
+    let service = need!(Service::serving());
+    let before = service.fingerprint();
+    service.xtask(&["fast"]).ok();
+    assert_eq!(service.fingerprint(), before);
+    // In the context, but no COPY takes it: other inputs, same image.
+    service.write("backend/notes.md", "notes\n");
+    service.decides("fast", "backend/notes.md added since the image was built");
+    service.xtask(&["up"]).ok();
+    assert_eq!(service.fingerprint(), before);
+    service.decides("none", "it runs");
+    // A build by hand with another configuration of nothing but Compose's labels.
+    let dockerfile = format!("{}LABEL com.docker.compose.version=\"0\"\n", common::DOCKERFILE);
+    service.write("backend/Dockerfile", &dockerfile);
+    service.xtask(&["up"]).ok();
+    assert_eq!(service.fingerprint(), before);
+}
+
+#[test]
+fn an_image_built_by_hand_is_never_taken_for_ours() {
+    let service = need!(Service::serving());
+    service.write("backend/app.sh", &format!("{}# by hand\n", common::APP));
+    service.docker(&["compose", "build", "--quiet", "backend"]);
+    let status = service.status();
+    assert_eq!(
+        (&status["image"]["origin"], &status["decision"]),
+        (&"unknown".into(), &"fast".into()),
+        "{status:#}"
+    );
+    service.docker(&[
+        "compose",
+        "--file",
+        "docker-compose.yml",
+        "--file",
+        "docker-compose.cpu.yml",
+        "up",
+        "--detach",
+        "--no-build",
+    ]);
+    let before = service.fingerprint();
+    service.xtask(&["up"]).ok();
+    assert_eq!(service.fingerprint(), before, "the same layers: nothing to swap");
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn a_failed_build_leaves_everything_as_it_was() {
+    let service = need!(Service::serving());
+    let before = (service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}"));
+    service.write("backend/Dockerfile", &format!("{}RUN exit 3\n", common::DOCKERFILE));
+    let run = service.xtask(&["fast"]);
+    assert_ne!(run.code, Some(0));
+    run.fails(run.code.unwrap(), &["building `backend`", "docker compose"]);
+    assert!(service.running());
+    assert_eq!((service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}")), before);
+}
+
+#[test]
+fn ctrl_c_during_a_build_leaves_everything_as_it_was() {
+    let service = need!(Service::serving());
+    let before = (service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}"));
+    service.write("backend/Dockerfile", &format!("{}RUN sleep 30\n", common::DOCKERFILE));
+    // A terminal sends SIGINT to the whole foreground group.
+    let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["fast"]);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(3));
+    Command::new("kill").args(["-INT", "--", &format!("-{}", child.id())]).status().unwrap();
+    let started = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(service.running());
+    assert_eq!((service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}")), before);
+}
+
+// --- full ------------------------------------------------------------------
+
+#[test]
+fn full_checks_swaps_and_removes_what_it_supersedes() {
+    let service = need!(Service::serving());
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    service.docker(&["tag", "debian:bookworm-slim", &format!("{}-bystander:1", service.project)]);
+    service.write("backend/requirements.txt", "torch==2.6.0\n");
+    let said = service.xtask(&["full"]).ok();
+    assert!(said.contains("package versions: torch 2.5.1 → 2.6.0"), "{said}");
+    assert!(said.contains("removed the superseded image: "), "{said}");
+    assert_eq!(service.docker(&["image", "inspect", &old]), "[]");
+    let bystander =
+        service.docker(&["images", "--quiet", &format!("{}-bystander", service.project)]);
+    assert!(!bystander.is_empty(), "an image of somebody else stays");
+    service.docker(&["image", "rm", &format!("{}-bystander:1", service.project)]);
+    assert!(service.inside(&["cat", "/requirements.txt"]).contains("2.6.0"));
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn full_keeps_an_image_that_somebody_named() {
+    let service = need!(Service::serving());
+    let (old, mine) = (
+        service.inspect(&service.image_name(), "{{.Id}}"),
+        format!("{}-backend:mine", service.project),
+    );
+    service.docker(&["tag", &old, &mine]);
+    service.write("backend/app.sh", &format!("{}# new\n", common::APP));
+    service.xtask(&["full"]).ok();
+    assert_eq!(service.inspect(&mine, "{{.Id}}"), old);
+}
+
+#[test]
+fn full_never_swaps_to_an_image_with_the_wrong_torch() {
+    let service = need!(Service::serving());
+    let names = |id: &str| service.inspect(id, "{{json .RepoTags}}");
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    let before = (service.fingerprint(), names(&old));
+    for (python, message) in [
+        (
+            PYTHON.replace("echo \"{\\\"torch", "v=2.6.0+cpu; echo \"{\\\"torch"),
+            "torch is 2.6.0+cpu, pinned is 2.5.1",
+        ),
+        (
+            PYTHON.replace("echo \"{\\\"torch", "exit 139; echo \"{\\\"torch"),
+            "importing torch ended Python with exit code 139",
+        ),
+        ("#!/bin/sh\nexit 1\n".to_owned(), "python3 did not run (exit code 1)"),
+    ] {
+        service.write("backend/python3", &python);
+        service
+            .xtask(&["full"])
+            .fails(1, &["not fit to serve", message, "is kept as localhost/xtask/"]);
+        assert_eq!((service.fingerprint(), names(&old)), before, "{message}");
+    }
+    // Sources back as they were: a full build of the same inputs that then fails
+    // must not take the old image's name either.
+    service.write("backend/python3", PYTHON);
+    service.decides("none", "it runs");
+}
+
+// --- up and status ---------------------------------------------------------
+
+#[test]
+fn up_carries_out_the_decision_tree() {
+    let service = need!(Service::new());
+    service.decides("full", "there is no image");
+    let said = service.xtask(&["up"]).ok();
+    assert!(said.starts_with("full: there is no image"), "{said}");
+    let before = service.fingerprint();
+    let said = service.xtask(&["up"]).ok();
+    assert!(said.starts_with("none: it runs"), "{said}");
+    assert_eq!(service.fingerprint(), before);
+    service.write("backend/app.sh", &format!("{}# 2\n", common::APP));
+    let said = service.xtask(&["up"]).ok();
+    assert!(said.starts_with("fast: backend/app.sh changed since the image was built"), "{said}");
+    service.write(".env", "FOO=1\n");
+    let said = service.xtask(&["up"]).ok();
+    assert!(said.starts_with("restart: .env or the compose configuration changed"), "{said}");
+    assert_eq!(service.inside(&["printenv", "FOO"]), "1");
+    service.write("backend/requirements.txt", "torch==2.6.0\n");
+    let said = service.xtask(&["up"]).ok();
+    assert!(said.starts_with("full: backend/requirements.txt changed"), "{said}");
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn an_image_newer_than_the_container_needs_only_a_swap() {
+    let service = need!(Service::serving());
+    let first = service.inspect(&service.container(), "{{.Image}}");
+    service.write("backend/app.sh", &format!("{}# 2\n", common::APP));
+    service.xtask(&["fast"]).ok();
+    let second = service.inspect(&service.image_name(), "{{.Id}}");
+    // As after a SIGKILL between build and swap.
+    service.docker(&["rm", "--force", &service.container()]);
+    service.docker(&["tag", "debian:bookworm-slim", &service.image_name()]);
+    service.docker(&[
+        "compose",
+        "--file",
+        "docker-compose.yml",
+        "--file",
+        "docker-compose.cpu.yml",
+        "up",
+        "--no-start",
+        "--no-build",
+    ]);
+    service.docker(&["tag", &second, &service.image_name()]);
+    assert_ne!(first, second);
+    service.decides("restart", "the container is created");
+    service.xtask(&["up"]).ok();
+    assert_eq!(service.inspect(&service.container(), "{{.Image}}"), second);
+}
+
+#[test]
+fn a_fresh_clone_elsewhere_knows_the_image() {
+    let service = need!(Service::serving());
+    let mut clone = Repo::new();
+    clone.set("COMPOSE_PROJECT_NAME", &service.project);
+    clone.set("XTASK_DEVICE", "cpu");
+    let status: Value = serde_json::from_str(&clone.xtask(&["status", "--json"]).ok()).unwrap();
+    assert_eq!(
+        (&status["decision"], &status["image"]["origin"]),
+        (&"none".into(), &"known".into()),
+        "{status:#}"
+    );
+    clone.write("backend/app.sh", "exit 1\n");
+    let status = clone.xtask(&["status"]).ok();
+    assert!(
+        status.starts_with("fast: backend/app.sh changed since the image was built"),
+        "{status}"
+    );
+}
+
+#[test]
+fn status_describes_container_and_image() {
+    let service = need!(Service::new());
+    let status = service.status();
+    assert_eq!(
+        (&status["version"], &status["container"], &status["image"]),
+        (&1.into(), &Value::Null, &Value::Null)
+    );
+    service.xtask(&["up"]).ok();
+    let status = service.status();
+    assert_eq!(status["container"]["id"], service.container());
+    assert_eq!(
+        (&status["container"]["state"], &status["device"]),
+        (&"running".into(), &"cpu".into())
+    );
+    assert_eq!(status["image"]["id"], service.inspect(&service.image_name(), "{{.Id}}"));
+    let line = service.xtask(&["status"]).ok();
+    assert!(line.contains("container: running") && line.contains("| device: cpu"), "{line}");
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let service = need!(Service::new());
+    for (args, command) in [
+        (
+            ["up", "--dry-run"],
+            "would run: docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - build --no-cache backend",
+        ),
+        (["fast", "--dry-run"], "--file - build backend"),
+        (["full", "--dry-run"], "would run: docker run --rm"),
+    ] {
+        let said = service.xtask(&args).ok();
+        assert!(said.contains(command), "{said}");
+        assert!(said.contains("up --detach --no-build"), "{said}");
+    }
+    assert_eq!(service.docker(&["images", "--quiet", &service.image_name()]), "");
+    service.xtask(&["up"]).ok();
+    let before = service.fingerprint();
+    let said = service.xtask(&["restart", "--dry-run"]).ok();
+    assert!(said.contains("restart --no-deps backend"), "{said}");
+    assert_eq!(service.fingerprint(), before);
+}
+
+// --- when the new container does not serve ---------------------------------
+
+#[test]
+fn a_crash_loop_fails_at_once_with_code_log_and_next_step() {
+    let service = need!(Service::serving());
+    service.write("backend/app.sh", "echo the last words; exit 3\n");
+    let started = Instant::now();
+    let run = service.xtask(&["fast"]);
+    run.fails(
+        1,
+        &["exit code 3", "  | the last words", "hint: docker compose logs --tail 100 backend"],
+    );
+    assert!(started.elapsed() < Duration::from_secs(60), "well before the timeout of 120 s");
+    service.write("backend/app.sh", common::APP);
+    service.xtask(&["up"]).ok();
+    assert!(service.running());
+}
+
+#[test]
+fn a_service_that_never_answers_fails_at_the_timeout() {
+    let service = need!(Service::new());
+    service.write("backend/app.sh", &common::APP.replace("touch /tmp/ready", ""));
+    service
+        .xtask(&["up", "--timeout", "2"])
+        .fails(1, &["did not answer within 2 s", "  | serving"]);
+}
+
+// --- the user's own compose file -------------------------------------------
+
+#[test]
+fn other_forms_of_compose_files_work() {
+    let mut service = need!(Service::new());
+    let image = format!("{}-backend:own", service.project);
+    service.write("backend/dockerfile", &common::DOCKERFILE.replace("COPY ", "COPY backend/"));
+    let compose = format!(
+        "services:\n  side:\n    image: debian:bookworm-slim\n    command: sleep infinity\n    init: true\n  backend:\n    \
+         image: {image}\n    build: {{context: ., dockerfile: backend/dockerfile, args: {{A: '1'}}}}\n    \
+         init: true\n    depends_on: [side]\n"
+    );
+    service.write("deploy/own.yml", &compose.replace("context: .,", "context: ..,"));
+    service.write(".dockerignore", "deploy\n");
+    service.set("COMPOSE_FILE", "deploy/own.yml");
+    let said = service.xtask(&["up"]).ok();
+    assert!(said.contains("without a healthcheck nothing tells whether it answers"), "{said}");
+    assert_eq!(
+        service.docker(&["compose", "ps", "--services", "--status", "running"]).lines().count(),
+        2
+    );
+    service.decides("none", "it runs");
+    for dir in [".git", "target"] {
+        service.write(&format!("{dir}/x"), "not an input");
+    }
+    service.decides("none", "it runs");
+    service.write(
+        "deploy/own.yml",
+        &compose.replace("context: .,", "context: ..,").replace("A: '1'", "A: '2'"),
+    );
+    service.decides("fast", "the build arguments changed");
+    service.docker(&["compose", "down", "--timeout", "0"]);
+}
+
+#[test]
+fn the_cpu_file_is_added_only_where_there_is_no_card() {
+    let mut service = need!(Service::new());
+    service.env.retain(|(key, _)| key != "XTASK_DEVICE");
+    let said = service.xtask(&["up"]).ok();
+    // On a machine with a card this test has nothing to add.
+    if service.status()["device"] == "cpu" {
+        assert!(
+            said.contains("no NVIDIA card on the engine's machine: adding docker-compose.cpu.yml"),
+            "{said}"
+        );
+        let before = service.fingerprint();
+        service.write(".env", "XTASK_DEVICE=gpu\n");
+        service
+            .xtask(&["up"])
+            .fails(1, &["Docker cannot hand one out", "nvidia-container-toolkit"]);
+        assert_eq!(service.fingerprint(), before);
+    }
+}
+
+#[test]
+fn works_from_any_subdirectory() {
+    let service = need!(Service::serving());
+    let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["status"]);
+    command.current_dir(service.root.join("backend"));
+    assert!(Run::of(command).ok().starts_with("none: "));
+}
+
+// --- doctor ----------------------------------------------------------------
+
+#[test]
+fn doctor_names_the_first_fault_and_its_remedy() {
+    let service = need!(Service::new());
+    let doctor = |code: i32| -> Value {
+        let run = service.xtask(&["doctor", "--json"]);
+        assert_eq!(run.code, Some(code), "{}", run.text());
+        serde_json::from_str(&run.stdout).unwrap()
+    };
+    let check = |document: &Value, id: &str| {
+        document["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["id"] == id)
+            .unwrap()
+            .clone()
+    };
+    let document = doctor(1);
+    assert_eq!(document["ok"], false);
+    assert_eq!(check(&document, "image")["status"], "fail");
+    assert_eq!(check(&document, "image")["remedy"]["commands"][0], "cargo xtask up");
+    assert_eq!(check(&document, "container")["status"], "skipped");
+
+    service.xtask(&["up"]).ok();
+    service.wait_for(&service.container(), "{{.State.Health.Status}}", "healthy");
+    let document = doctor(0);
+    assert_eq!((&document["version"], &document["ok"]), (&1.into(), &true.into()));
+    for id in
+        ["docker-cli", "engine", "compose", "buildx", "compose-file", "image", "container", "torch"]
+    {
+        assert_eq!(check(&document, id)["status"], "ok", "{document:#}");
+    }
+    assert_eq!(
+        (&check(&document, "torch")["found"], &check(&document, "cuda")["status"]),
+        (&"2.5.1".into(), &"skipped".into())
+    );
+
+    service.docker(&["stop", &service.container()]);
+    let document = doctor(1);
+    assert_eq!(check(&document, "container")["remedy"]["commands"][0], "cargo xtask restart");
+    assert_eq!(check(&document, "torch")["status"], "ok", "looked at in the image");
+    assert_eq!(check(&document, "cuda")["status"], "skipped");
+
+    service.write("backend/python3", &PYTHON.replace("v=$(", "v=2.4.0 #("));
+    service.xtask(&["fast"]).ok();
+    let torch = check(&doctor(1), "torch");
+    assert_eq!((&torch["found"], &torch["expected"]), (&"2.4.0".into(), &"2.5.1".into()));
+    assert_eq!(torch["remedy"]["commands"][0], "cargo xtask full");
+}
