@@ -28,24 +28,18 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Find out what is needed and do it
     Up(Up),
-    /// Restart, or recreate with changed settings; never builds
     Restart(Restart),
-    /// Build with cache, then swap containers
     Fast(Fast),
-    /// Build without cache, check torch, then swap containers
     Full(Full),
-    /// Say what `up` would do, and how the container is
     Status(Status),
-    /// Name what is broken, and the command that mends it
     Doctor(Doctor),
 }
 
 /// What all commands that act have in common.
 #[derive(Args)]
 pub struct Common {
-    /// Show the decision and the docker commands, change nothing
+    /// Only show the decision and the docker commands
     #[arg(long)]
     pub dry_run: bool,
     /// Seconds the service may take to answer
@@ -58,11 +52,11 @@ pub struct Common {
 /// Compares sources, image, settings and container, says in one line what is
 /// needed and why, does it, and ends when the service answers.
 #[derive(Args)]
-#[command(after_help = "Example:\n  cargo xtask up --dry-run")]
+#[command(verbatim_doc_comment, after_help = "Example:\n  cargo xtask up --dry-run")]
 pub struct Up {
     #[command(flatten)]
     pub common: Common,
-    /// First install Docker where it is missing (Debian or Ubuntu, as root)
+    /// First install Docker if missing (Debian, Ubuntu; as root)
     #[arg(long)]
     pub setup: bool,
 }
@@ -71,7 +65,7 @@ pub struct Up {
 ///
 /// Brings up a service that crashed, hangs, or is gone, too.
 #[derive(Args)]
-#[command(after_help = "Example, after editing .env:\n  cargo xtask restart")]
+#[command(verbatim_doc_comment, after_help = "Example, after editing .env:\n  cargo xtask restart")]
 pub struct Restart {
     #[command(flatten)]
     pub common: Common,
@@ -81,7 +75,10 @@ pub struct Restart {
 ///
 /// Refuses when requirements.txt differs from what the image was built from.
 #[derive(Args)]
-#[command(after_help = "Example, after editing backend/app.py:\n  cargo xtask fast")]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Example, after editing backend/app.py:\n  cargo xtask fast"
+)]
 pub struct Fast {
     #[command(flatten)]
     pub common: Common,
@@ -94,7 +91,10 @@ pub struct Fast {
 ///
 /// Then removes the superseded image, and says which versions changed.
 #[derive(Args)]
-#[command(after_help = "Example, after editing backend/requirements.txt:\n  cargo xtask full")]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Example, after editing backend/requirements.txt:\n  cargo xtask full"
+)]
 pub struct Full {
     #[command(flatten)]
     pub common: Common,
@@ -105,7 +105,10 @@ pub struct Full {
 
 /// Say what `up` would do, and how the container is
 #[derive(Args)]
-#[command(after_help = "Example:\n  cargo xtask status --json | jq -r .decision")]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Example:\n  cargo xtask status --json | jq -r .decision"
+)]
 pub struct Status {
     /// Print one JSON document (the README describes it)
     #[arg(long)]
@@ -116,7 +119,7 @@ pub struct Status {
 ///
 /// Exits with 1 if anything is.
 #[derive(Args)]
-#[command(after_help = "Example:\n  cargo xtask doctor")]
+#[command(verbatim_doc_comment, after_help = "Example:\n  cargo xtask doctor")]
 pub struct Doctor {
     /// Print one JSON document (the README describes it)
     #[arg(long)]

@@ -61,10 +61,10 @@ pub fn observe_on(
                 both(docker, |d| d.container(&project), |d| d.image(&project.image));
             Ok((container?, image?))
         };
-        // Where the device is known already, Compose can be asked for drift at once.
-        let known = forced.or_else(|| {
-            memory.card(&engine.id).and_then(|card| device::choose(&engine, Some(card)).ok())
-        });
+        // Where the device is known already, Compose can be asked for drift at
+        // once. A remembered answer that doesn't fit the engine's own is stale.
+        let remembered = memory.card(&engine.id).filter(|card| *card == engine.has_nvidia);
+        let known = forced.or_else(|| device::choose(&engine, Some(remembered?)).ok());
         let early = known.map(|device| {
             let docker = docker.on_cpu(matches!(device, Device::Cpu(_)));
             scope.spawn(move || docker.drifted())
