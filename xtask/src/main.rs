@@ -14,6 +14,7 @@ mod failure;
 mod health;
 mod inputs;
 mod memory;
+mod plan;
 mod process;
 mod provenance;
 mod rebuild;

@@ -1,4 +1,4 @@
-//! Acts: carries out a decision, step by step, or shows the steps.
+//! Acts: carries out a plan, step by step, or shows it.
 //!
 //! The old container serves until the new image is built and, for `full`,
 //! checked. The new image is built under a name of its own, so whatever goes
@@ -11,11 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     cleanup,
     compose::{self, Container, Docker, Image, SERVICE, files},
-    decide::{Action, ContainerState, Drift, ImageState},
+    decide::{Action, ContainerState, ImageState},
     device::Device,
     failure::Failure,
     health,
     memory::Memory,
+    plan::{self, Step},
     process::Invocation,
     provenance, report, requirements,
     state::{self, State},
@@ -32,52 +33,6 @@ pub struct Options {
     pub timeout: Duration,
     /// `full` looks for newer base images.
     pub pull: bool,
-}
-
-/// One thing to do; together they are the plan.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
-    /// Builds the new image under its own name.
-    Build {
-        no_cache: bool,
-        pull: bool,
-    },
-    /// Makes sure that torch imports in the new image and is the pinned version.
-    CheckTorch,
-    /// Gives the new image the service's name.
-    Adopt,
-    Unpause,
-    Restart,
-    /// Creates, recreates or starts the container, as Compose sees fit.
-    Up,
-    /// Waits until the service answers.
-    Await,
-    /// Removes the superseded image.
-    Forget,
-}
-
-/// The steps of an action in this state. Pure.
-pub fn plan(action: Action, state: &State, pull: bool) -> Vec<Step> {
-    let stopped = matches!(
-        state.situation.container,
-        ContainerState::Missing | ContainerState::Stopped { .. }
-    );
-    let paused = (state.situation.container == ContainerState::Paused).then_some(Step::Unpause);
-    match action {
-        // A service that is starting is waited for all the same.
-        Action::None => vec![Step::Await],
-        Action::Restart if stopped || state.situation.drift != Drift::None => {
-            paused.into_iter().chain([Step::Up, Step::Await]).collect()
-        }
-        Action::Restart => paused.into_iter().chain([Step::Restart, Step::Await]).collect(),
-        Action::Fast | Action::Full => {
-            let full = action == Action::Full;
-            let build = [Step::Build { no_cache: full, pull: full && pull }];
-            let check = full.then_some(Step::CheckTorch);
-            let swap = [Step::Up, Step::Await, Step::Forget];
-            build.into_iter().chain(check).chain([Step::Adopt]).chain(paused).chain(swap).collect()
-        }
-    }
 }
 
 /// Carries out `action`, or only shows it, and remembers how long it took.
@@ -105,10 +60,10 @@ pub fn carry_out(
     if let Device::Cpu(why) = state.device {
         println!("{why}: adding {}", files::CPU_FILE);
     }
-    let steps = plan(action, &state, options.pull);
+    let steps = plan::plan(action, &state.situation, options.pull);
     if options.dry_run {
         for step in steps {
-            show(step, &state)?;
+            plan::show(step, &state);
         }
         return Ok(());
     }
@@ -116,42 +71,6 @@ pub fn carry_out(
     for step in steps {
         run.step(step, &mut state, memory, options)?;
     }
-    Ok(())
-}
-
-/// The name that the image built from the current inputs gets.
-fn candidate(state: &State) -> String {
-    state
-        .inputs
-        .as_ref()
-        .map(|inputs| provenance::name(&state.project.name, inputs))
-        .unwrap_or_default()
-}
-
-/// The docker command of a step; none for those that only watch.
-fn invocation(step: Step, state: &State) -> Result<Option<Invocation>> {
-    let docker = &state.docker;
-    Ok(match step {
-        Step::Build { no_cache, pull } => Some(docker.build(&candidate(state), no_cache, pull)?),
-        Step::CheckTorch => Some(compose::python_in(&candidate(state), PROBE)),
-        Step::Adopt => Some(compose::tag(&candidate(state), &state.project.image)),
-        Step::Unpause => Some(docker.unpause()?),
-        Step::Restart => Some(docker.restart()?),
-        Step::Up => Some(docker.up()?),
-        Step::Forget => state.image.as_ref().map(|old| compose::remove_image(&old.id)),
-        Step::Await => None,
-    })
-}
-
-fn show(step: Step, state: &State) -> Result<()> {
-    let Some(invocation) = invocation(step, state)? else { return Ok(()) };
-    let note = match step {
-        Step::Build { .. } => format!("   # stdin: services: {{{SERVICE}: {{image: …}}}}"),
-        Step::CheckTorch => "   # stdin: xtask/src/probe.py".to_owned(),
-        Step::Forget => "   # if the build yields another image".to_owned(),
-        _ => String::new(),
-    };
-    println!("would run: {invocation}{note}");
     Ok(())
 }
 
@@ -173,7 +92,7 @@ impl Run {
         memory: &mut Memory,
         options: &Options,
     ) -> Result<()> {
-        let command = invocation(step, state)?;
+        let command = plan::command(step, state);
         match (step, command) {
             (Step::Build { .. }, Some(command)) => self.new = Some(build(&command, state)?),
             (Step::CheckTorch, _) => {
@@ -213,7 +132,7 @@ impl Run {
             return Ok(());
         };
         println!("checking torch in the new image");
-        let report = Report::parse(&state.docker.python_in_image(&candidate(state), PROBE)?);
+        let report = Report::parse(&state.docker.python_in_image(&state.candidate(), PROBE)?);
         report.check(pin).context("the new image is not fit to serve, the old one stays")?;
         self.packages = Some(report.packages);
         Ok(())
@@ -222,7 +141,7 @@ impl Run {
     /// Takes the name for good images from one that failed its check, gives it
     /// back to the old image where that had it, and keeps the new for inspection.
     fn disown(&self, state: &State) {
-        let (Some(new), candidate) = (&self.new, candidate(state)) else { return };
+        let (Some(new), candidate) = (&self.new, state.candidate()) else { return };
         let failed = format!("{}:failed", provenance::repository(&state.project.name));
         let old = state.image.as_ref().filter(|old| old.tags.contains(&candidate));
         let name_back = match old {
@@ -250,7 +169,7 @@ impl Run {
                 state.docker = state.docker.on_cpu(true);
             }
         }
-        if let Some(command) = invocation(Step::Up, state)? {
+        if let Some(command) = plan::command(Step::Up, state) {
             state.docker.change(&command).with_context(|| format!("starting `{SERVICE}`"))?;
         }
         // Compose counts a hung container as up to date.
@@ -265,7 +184,7 @@ impl Run {
         if hung && same {
             state
                 .docker
-                .change(&state.docker.restart()?)
+                .change(&state.docker.restart())
                 .with_context(|| format!("restarting `{SERVICE}`"))?;
         }
         Ok(())
@@ -298,7 +217,7 @@ impl Run {
 /// Builds, and settles which image is to serve: where the new one runs like the
 /// old, the old one is kept, so that nothing is swapped for nothing.
 fn build(command: &Invocation, state: &State) -> Result<Image> {
-    let candidate = candidate(state);
+    let candidate = state.candidate();
     state
         .docker
         .run(command)

@@ -30,6 +30,16 @@ pub struct State {
     pub situation: Situation,
 }
 
+impl State {
+    /// The name that the image built from the current inputs gets.
+    pub fn candidate(&self) -> String {
+        self.inputs
+            .as_ref()
+            .map(|inputs| provenance::name(&self.project.name, inputs))
+            .unwrap_or_default()
+    }
+}
+
 /// Looks at everything once; changes nothing.
 ///
 /// # Errors

@@ -49,7 +49,7 @@ impl Docker {
     /// # Errors
     /// When the compose files are missing or wrong, or have no service `backend`.
     pub fn project(&self) -> Result<Project> {
-        let answer = self.answer(&self.compose(&["config", "--format", "json"], None)?)?;
+        let answer = self.answer(&self.compose(&["config", "--format", "json"]))?;
         if answer.code != 0 {
             let failure = Failure::of_command("docker compose config", answer.code, &answer.stderr);
             return Err(failure.hint("docker compose config --quiet"))
@@ -115,7 +115,7 @@ impl Docker {
     /// When Compose can't tell.
     pub fn drifted(&self) -> Result<Vec<String>> {
         let args = ["--progress", "plain", "--dry-run", "up", "--detach", "--no-build", SERVICE];
-        let invocation = self.compose(&args, None)?;
+        let invocation = self.compose(&args);
         let answer = self.answer(&invocation)?;
         let said = answer.stdout + &answer.stderr;
         // A dependency that would not come up fails the dry run after it said

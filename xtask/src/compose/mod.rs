@@ -33,13 +33,15 @@ pub const MIN_COMPOSE: (u32, u32) = (2, 24);
 pub struct Docker {
     sh: Shell,
     root: PathBuf,
-    /// Whether [`files::CPU_FILE`] is added to the user's compose files.
+    /// The compose files the user works with.
+    files: Vec<String>,
+    /// Whether [`files::CPU_FILE`] is added to them.
     on_cpu: bool,
 }
 
 impl Docker {
     /// # Errors
-    /// When there is no `docker` on PATH.
+    /// When there is no `docker` on PATH, or .env can't be read.
     pub fn new(root: PathBuf) -> Result<Docker> {
         which::which("docker").map_err(|_| {
             Failure::new("`docker` is not on PATH").hint(
@@ -50,7 +52,7 @@ impl Docker {
         sh.change_dir(&root);
         // A provenance attestation would give every rebuild another image id.
         sh.set_var("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
-        Ok(Docker { sh, root, on_cpu: false })
+        Ok(Docker { sh, files: files::in_force(&root)?, root, on_cpu: false })
     }
 
     /// The same with [`files::CPU_FILE`] in force, where the repository has it.
@@ -77,58 +79,43 @@ impl Docker {
 
     /// Builds the service's image under the name `candidate`, so that the name
     /// the service runs by stays with the old image until the new one is adopted.
-    ///
-    /// # Errors
-    /// When .env can't be read.
-    pub fn build(&self, candidate: &str, no_cache: bool, pull: bool) -> Result<Invocation> {
+    pub fn build(&self, candidate: &str, no_cache: bool, pull: bool) -> Invocation {
+        let overlay = format!("services: {{{SERVICE}: {{image: \"{candidate}\"}}}}\n");
         let mut args = vec!["build"];
         args.extend(no_cache.then_some("--no-cache"));
         args.extend(pull.then_some("--pull"));
         args.push(SERVICE);
-        self.compose(&args, Some(format!("services: {{{SERVICE}: {{image: \"{candidate}\"}}}}\n")))
+        self.compose_with(&["-"], &args).stdin(overlay)
     }
 
     /// Creates, recreates or starts the container as needed, after what it
     /// depends on.
-    ///
-    /// # Errors
-    /// When .env can't be read.
-    pub fn up(&self) -> Result<Invocation> {
-        self.compose(&["up", "--detach", "--no-build", SERVICE], None)
+    pub fn up(&self) -> Invocation {
+        self.compose(&["up", "--detach", "--no-build", SERVICE])
     }
 
-    /// # Errors
-    /// When .env can't be read.
-    pub fn restart(&self) -> Result<Invocation> {
-        self.compose(&["restart", "--no-deps", SERVICE], None)
+    /// Ends the container's process and starts it again, whatever it does.
+    pub fn restart(&self) -> Invocation {
+        self.compose(&["restart", "--no-deps", SERVICE])
     }
 
-    /// # Errors
-    /// When .env can't be read.
-    pub fn unpause(&self) -> Result<Invocation> {
-        self.compose(&["unpause", SERVICE], None)
+    pub fn unpause(&self) -> Invocation {
+        self.compose(&["unpause", SERVICE])
     }
 
-    /// `docker compose` with the files in force and, as a last file, `overlay`
-    /// read from stdin. Files are named only where one is added to what Compose
-    /// would take by itself.
-    fn compose(&self, args: &[&str], overlay: Option<String>) -> Result<Invocation> {
-        let mut all = vec!["compose".to_owned()];
-        if self.on_cpu || overlay.is_some() {
-            let mut names = files::in_force(&self.root)?;
-            let cpu = files::CPU_FILE.to_owned();
-            if self.on_cpu && !names.contains(&cpu) {
-                names.push(cpu);
-            }
-            names.extend(overlay.is_some().then(|| "-".to_owned()));
-            all.extend(names.into_iter().flat_map(|name| ["--file".to_owned(), name]));
-        }
-        all.extend(args.iter().map(|arg| (*arg).to_owned()));
-        let invocation = docker(all);
-        Ok(match overlay {
-            Some(text) => invocation.stdin(text),
-            None => invocation,
-        })
+    fn compose(&self, args: &[&str]) -> Invocation {
+        self.compose_with(&[], args)
+    }
+
+    /// `docker compose` with `overlays` after the files in force. Files are
+    /// named only where one is added to what Compose would take by itself.
+    fn compose_with(&self, overlays: &[&str], args: &[&str]) -> Invocation {
+        let cpu =
+            Some(files::CPU_FILE).filter(|cpu| self.on_cpu && !self.files.iter().any(|f| f == cpu));
+        let added: Vec<&str> = cpu.into_iter().chain(overlays.iter().copied()).collect();
+        let own = self.files.iter().map(String::as_str).filter(|_| !added.is_empty());
+        let files = own.chain(added.iter().copied()).flat_map(|name| ["--file", name]);
+        docker(["compose"].into_iter().chain(files).chain(args.iter().copied()))
     }
 }
 
