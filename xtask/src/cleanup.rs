@@ -3,17 +3,16 @@
 use anyhow::Result;
 
 use crate::{
-    compose::{self, Image},
-    inputs::Inputs,
+    compose::{self, CacheRecord, Image},
     provenance, report,
     requirements::{self, Pins},
     state::State,
     torch::{PROBE, Report},
 };
 
-/// Writes the new image's record and removes what it supersedes: our names for
-/// older images of this project, and the image that had the service's name,
-/// unless somebody gave it another. Nothing is forced and nothing is pruned.
+/// Removes what the new image supersedes: our names for older images of this
+/// project, and the image that had the service's name, unless somebody gave it
+/// another. Nothing is forced and nothing is pruned.
 ///
 /// With `packages` (after `full`) it also says which versions changed and how
 /// much disk was freed, and drops the build cache that only the superseded
@@ -21,62 +20,72 @@ use crate::{
 ///
 /// # Errors
 /// When the engine no longer answers.
-pub fn after(state: &State, new: &Image, inputs: &Inputs, packages: Option<&Pins>) -> Result<()> {
+pub fn after(state: &State, new: &Image, packages: Option<&Pins>) -> Result<()> {
     let docker = &state.docker;
-    let name = provenance::name(&state.project.name, inputs);
-    let record = provenance::record_name(&name);
-    let ours = docker.tags(&provenance::repository(&state.project.name))?;
-    if !ours.contains(&record) {
-        docker.quietly(&compose::label_image(
-            &record,
-            provenance::LABEL,
-            &provenance::record(inputs),
-        ))?;
-    }
-
     let old = state.image.as_ref().filter(|old| old.id != new.id);
+    let mut before = None;
     if let (Some(old), Some(packages)) = (old, packages) {
+        println!("removing the superseded image; this may take a minute");
         tell_versions(&Report::parse(&docker.python_in_image(&old.id, PROBE)?).packages, packages);
+        // Some servers take minutes to count; what was done is not undone by that.
+        before = docker.disk_use().ok().zip(docker.build_cache().ok());
     }
-    // Some servers take minutes to count; what was done is not undone by that.
-    let before = old
-        .and(packages)
-        .and_then(|_| Some((docker.disk_use().ok()?, docker.unshared_build_cache().ok()?)));
 
-    for tag in ours.iter().filter(|tag| **tag != name && **tag != record) {
-        docker.quietly(&compose::remove_image(tag))?;
+    let name = state.candidate();
+    for tag in docker.tags(&provenance::repository(&state.project.name))? {
+        if tag != name && tag != provenance::record_name(&name) {
+            docker.quietly(&compose::remove_image(&tag))?;
+        }
     }
-    let left = old.map(|old| docker.image(&old.id)).transpose()?.flatten();
-    let kept = match left {
+    let Some(old) = old else { return Ok(()) };
+    let kept = match docker.image(&old.id)? {
         Some(left) if left.tags.is_empty() => !docker.quietly(&compose::remove_image(&left.id))?,
-        Some(_) => true,
-        None => false,
+        left => left.is_some(),
     };
-    if let (true, Some(old)) = (kept, old) {
-        println!(
-            "the superseded image {} stays: another name or container uses it",
-            short(&old.id)
-        );
-    }
-
-    if old.is_none() || packages.is_none() || kept {
-        return Ok(());
-    }
-    let freed = before.and_then(|(bytes, unshared)| {
-        for id in docker.unshared_build_cache().ok()?.iter().filter(|id| !unshared.contains(id)) {
-            docker.quietly(&compose::remove_build_cache(id)).ok()?;
-        }
-        Some(bytes.saturating_sub(docker.disk_use().ok()?))
-    });
-    match freed {
-        Some(bytes) => {
-            println!("removed the superseded image: {} of disk freed", report::size(bytes))
-        }
-        None => {
-            println!("removed the superseded image; `docker system df` did not say what that freed")
-        }
+    if kept {
+        let id = report::short(&old.id);
+        println!("the superseded image {id} stays: another name or container uses it");
+    } else if packages.is_some() {
+        let freed = before.and_then(|(bytes, cache)| {
+            for id in superseded(&cache, &docker.build_cache().ok()?) {
+                docker.quietly(&compose::remove_build_cache(&id)).ok()?;
+            }
+            Some(bytes.saturating_sub(docker.disk_use().ok()?))
+        });
+        let freed = freed.map_or_else(|| "an unknown amount".to_owned(), report::size);
+        println!("removed the superseded image: {freed} of disk freed");
     }
     Ok(())
+}
+
+/// The records that lost their image from `before` to `after`, and those that
+/// build on them and have none, children first: a record with children stays.
+/// Pure.
+fn superseded(before: &[CacheRecord], after: &[CacheRecord]) -> Vec<String> {
+    let had_image = |id: &str| before.iter().any(|record| record.shared && record.id == id);
+    let unshared = || after.iter().filter(|record| !record.shared);
+    let mut ids: Vec<String> =
+        unshared().filter(|record| had_image(&record.id)).map(|record| record.id.clone()).collect();
+    loop {
+        let children: Vec<String> = unshared()
+            .filter(|record| !ids.contains(&record.id))
+            .filter(|record| record.parents.iter().any(|parent| ids.contains(parent)))
+            .map(|record| record.id.clone())
+            .collect();
+        if children.is_empty() {
+            break;
+        }
+        ids.extend(children);
+    }
+    let parents =
+        |id: &String| after.iter().find(|record| record.id == *id).map(|record| &record.parents);
+    let mut ordered: Vec<String> = Vec::new();
+    while let Some(at) = ids.iter().position(|id| {
+        !ids.iter().any(|other| parents(other).is_some_and(|parents| parents.contains(id)))
+    }) {
+        ordered.push(ids.swap_remove(at));
+    }
+    ordered
 }
 
 fn tell_versions(old: &Pins, new: &Pins) {
@@ -90,8 +99,32 @@ fn tell_versions(old: &Pins, new: &Pins) {
     }
 }
 
-/// An id as Docker shortens it.
-fn short(id: &str) -> &str {
-    let hex = id.strip_prefix("sha256:").unwrap_or(id);
-    hex.get(..12).unwrap_or(hex)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_superseded_image_held_goes_and_children_go_first() {
+        let record = |id: &str, parents: &[&str], shared| CacheRecord {
+            id: id.to_owned(),
+            parents: parents.iter().map(|parent| (*parent).to_owned()).collect(),
+            shared,
+        };
+        let before = [
+            record("base", &[], true),
+            record("install", &["base"], true),
+            record("older-copy", &["install"], false),
+            record("somebody-elses", &["base"], false),
+        ];
+        let after = [
+            record("base", &[], true),
+            record("install", &["base"], false),
+            record("older-copy", &["install"], false),
+            record("copy-of-copy", &["older-copy"], false),
+            record("still-used", &["install"], true),
+            record("somebody-elses", &["base"], false),
+        ];
+        assert_eq!(superseded(&before, &after), ["copy-of-copy", "older-copy", "install"]);
+        assert!(superseded(&before, &before).is_empty());
+    }
 }

@@ -61,8 +61,9 @@ pub enum ContainerState {
         state: String,
         exit_code: i64,
     },
+    /// The engine keeps restarting it; it forgets the exit code on each start.
     CrashLooping {
-        exit_code: i64,
+        exit_code: Option<i64>,
     },
     Paused,
     Unhealthy,
@@ -113,7 +114,7 @@ pub fn chosen(action: Action, situation: &Situation) -> Decision {
     };
     Decision {
         action,
-        reasons: reasons.unwrap_or_else(|| vec!["nothing changed, but you ask for it".to_owned()]),
+        reasons: reasons.unwrap_or_else(|| vec!["nothing calls for it, but you ask".to_owned()]),
     }
 }
 
@@ -144,11 +145,15 @@ fn image_reason(situation: &Situation) -> Option<(Action, Vec<String>)> {
 fn container_reason(situation: &Situation) -> Option<String> {
     Some(match (&situation.container, situation.drift) {
         (ContainerState::Missing, _) => "there is no container".to_owned(),
+        (ContainerState::Stopped { state, .. }, _) if state == "created" => {
+            "the container was never started".to_owned()
+        }
         (ContainerState::Stopped { state, exit_code }, _) => {
             format!("the container is {state} (exit code {exit_code})")
         }
         (ContainerState::CrashLooping { exit_code }, _) => {
-            format!("the container is crash-looping (exit code {exit_code})")
+            let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+            format!("the container is crash-looping{code}")
         }
         (ContainerState::Paused, _) => "the container is paused".to_owned(),
         (ContainerState::Unhealthy, _) => "the container is unhealthy".to_owned(),
@@ -186,10 +191,10 @@ mod tests {
             (I::Unknown, C::Missing, D::None, A::Fast, "unknown"),
             (I::Current, C::Missing, D::None, A::Restart, "no container"),
             (I::Current, stopped("exited"), D::None, A::Restart, "exited (exit code 1)"),
-            (I::Current, stopped("created"), D::Configuration, A::Restart, "created"),
+            (I::Current, stopped("created"), D::Configuration, A::Restart, "never started"),
             (
                 I::Current,
-                C::CrashLooping { exit_code: 3 },
+                C::CrashLooping { exit_code: Some(3) },
                 D::None,
                 A::Restart,
                 "crash-looping (exit code 3)",
@@ -238,10 +243,7 @@ mod tests {
             [".env or the compose configuration changed"]
         );
         situation.image = ImageState::Current;
-        assert_eq!(
-            chosen(Action::Fast, &situation).reasons,
-            ["nothing changed, but you ask for it"]
-        );
+        assert_eq!(chosen(Action::Fast, &situation).reasons, ["nothing calls for it, but you ask"]);
     }
 
     #[test]

@@ -72,15 +72,21 @@ pub fn choose(engine: &Engine, card: Option<bool>) -> Result<Device> {
         (Some(false), true) if engine.is_wsl => Ok(Device::Gpu),
         (Some(false), _) => Ok(Device::Cpu("no NVIDIA card on the engine's machine")),
         (None, false) => Ok(Device::Unknown),
-        (Some(true), false) => {
-            Err(out_of_reach("the engine's machine has an NVIDIA card, but Docker cannot reach it"))
-        }
+        (Some(true), false) => Err(out_of_reach(card)),
     }
 }
 
-/// The failure of an engine that can't hand out the GPU it is asked for.
-pub fn out_of_reach(message: &str) -> anyhow::Error {
-    GPU_REMEDIES.iter().fold(Failure::new(message), |failure, remedy| failure.hint(*remedy)).into()
+/// The failure of an engine that can't hand out the GPU it should, on a machine
+/// that has a card or not.
+pub fn out_of_reach(card: Option<bool>) -> anyhow::Error {
+    if card == Some(false) {
+        return Failure::new(format!("{SETTING}=gpu, but the engine's machine has no NVIDIA card"))
+            .hint(format!("take {SETTING} out of the environment and .env"))
+            .into();
+    }
+    let failure =
+        Failure::new("the engine's machine has an NVIDIA card, but Docker cannot reach it");
+    GPU_REMEDIES.iter().fold(failure, |failure, remedy| failure.hint(*remedy)).into()
 }
 
 #[cfg(test)]

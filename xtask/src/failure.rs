@@ -59,9 +59,10 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// What to do on a machine whose card Docker can't hand out.
-pub const GPU_REMEDIES: [&str; 2] = [
-    "install nvidia-container-toolkit on the engine's machine, then: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
-    "to run on the CPU all the same: XTASK_DEVICE=cpu cargo xtask up",
+pub const GPU_REMEDIES: [&str; 3] = [
+    "install nvidia-container-toolkit on the engine's machine",
+    "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
+    "XTASK_DEVICE=cpu cargo xtask up   # to run on the CPU all the same",
 ];
 
 /// Failures of docker that people meet: what its output contains, what that
@@ -70,7 +71,7 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
     (
         &["could not select device driver \"nvidia\"", "failed to discover GPU vendor from CDI"],
         "the service asks for an NVIDIA GPU, and the engine cannot hand one out",
-        &[GPU_REMEDIES[0], GPU_REMEDIES[1]],
+        &GPU_REMEDIES,
     ),
     (
         &[
@@ -78,7 +79,7 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
             "permission denied while trying to connect to the docker API",
         ],
         "no permission to talk to the Docker engine",
-        &["sudo usermod -aG docker $USER, then log out and in again"],
+        &["sudo usermod -aG docker $USER   # then log out and in again"],
     ),
     (
         &[
@@ -88,7 +89,8 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
         ],
         "the Docker engine does not answer",
         &[
-            "sudo systemctl start docker, or start Docker Desktop; `docker context ls` shows which engine is meant",
+            "sudo systemctl start docker   # or start Docker Desktop",
+            "docker context ls   # which engine is meant; DOCKER_HOST, if set, wins",
         ],
     ),
     (

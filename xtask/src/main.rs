@@ -87,7 +87,7 @@ fn act(
         (decision.action, &state.situation.image, force)
     {
         bail!(
-            Failure::new(changes.join("; "))
+            Failure::new(format!("fast refuses: {}", changes.join("; ")))
                 .hint("cargo xtask full")
                 .hint("to build with cache all the same: cargo xtask fast --force")
         );

@@ -13,7 +13,7 @@ use crate::{
     compose::{self, Container, Docker, Image, SERVICE, files},
     decide::{Action, ContainerState, ImageState},
     device::Device,
-    failure::Failure,
+    failure::{self, Failure},
     health,
     memory::Memory,
     plan::{self, Step},
@@ -57,8 +57,15 @@ pub fn carry_out(
                 .hint(format!("docker compose pull {SERVICE}, then: cargo xtask restart"))
         );
     }
-    if let Device::Cpu(why) = state.device {
-        println!("{why}: adding {}", files::CPU_FILE);
+    match state.device {
+        Device::Cpu(why) if action > Action::None => println!("{why}: adding {}", files::CPU_FILE),
+        Device::Unknown if options.dry_run => {
+            println!(
+                "without an NVIDIA card, known once there is an image, {} is added",
+                files::CPU_FILE
+            );
+        }
+        _ => {}
     }
     let steps = plan::plan(action, &state.situation, options.pull);
     if options.dry_run {
@@ -109,12 +116,13 @@ impl Run {
             (Step::Await, _) => {
                 let container =
                     state.docker.container(&state.project)?.context("Compose made no container")?;
-                let container = health::wait(&state.docker, &container.id, options.timeout)?;
-                self.tell(&container, memory);
+                let answered = health::wait(&state.docker, &container.id, options.timeout);
+                let container = answered.map_err(|error| self.with_way_back(error, state))?;
+                self.tell(&container, state, memory);
             }
             (Step::Forget, _) => {
-                if let (Some(new), Some(inputs)) = (&self.new, &state.inputs) {
-                    cleanup::after(state, new, inputs, self.packages.as_ref())?;
+                if let Some(new) = &self.new {
+                    cleanup::after(state, new, self.packages.as_ref())?;
                 }
             }
             _ => {}
@@ -190,8 +198,25 @@ impl Run {
         Ok(())
     }
 
-    /// Says that the service answers, and remembers how long that took.
-    fn tell(&self, container: &Container, memory: &mut Memory) {
+    /// Names the commands that bring the superseded image back, which is kept
+    /// until its successor answers.
+    fn with_way_back(&self, error: anyhow::Error, state: &State) -> anyhow::Error {
+        match (&state.image, &self.new) {
+            (Some(old), Some(new)) if old.id != new.id => {
+                let back = compose::tag(report::short(&old.id), &state.project.image);
+                let failure =
+                    Failure::new("the new image does not serve; the superseded one is still there")
+                        .code(failure::exit_code(&error))
+                        .hint(format!("to go back to it: {back} && cargo xtask restart"));
+                error.context(failure)
+            }
+            _ => error,
+        }
+    }
+
+    /// Says that the service answers, and remembers how long that took, unless
+    /// a build had nothing to do: that says nothing about the next.
+    fn tell(&self, container: &Container, state: &State, memory: &mut Memory) {
         let at =
             container.address.as_ref().map(|at| format!(" on http://{at}")).unwrap_or_default();
         let says = match &container.healthcheck {
@@ -204,7 +229,13 @@ impl Run {
             println!("{says}");
         } else {
             let took = self.started.elapsed();
-            memory.took(self.action.word(), took);
+            let idle = self
+                .new
+                .as_ref()
+                .is_some_and(|new| Some(&new.id) == state.image.as_ref().map(|old| &old.id));
+            if !idle {
+                memory.took(self.action.word(), took);
+            }
             println!(
                 "{says}, {} after the start of `{}`",
                 report::spoken(took),
@@ -223,6 +254,7 @@ fn build(command: &Invocation, state: &State) -> Result<Image> {
         .run(command)
         .with_context(|| format!("building `{SERVICE}`; what served before still does"))?;
     let new = find(&state.docker, &candidate)?;
+    remember(&candidate, state)?;
     match &state.image {
         Some(old) if old.id != new.id && old.runs_like(&new) => {
             state.docker.change(&compose::tag(&old.id, &candidate))?;
@@ -232,6 +264,16 @@ fn build(command: &Invocation, state: &State) -> Result<Image> {
         }
         _ => Ok(new),
     }
+}
+
+/// Leaves a record of the inputs beside the image, if there is none yet.
+fn remember(candidate: &str, state: &State) -> Result<()> {
+    let record = provenance::record_name(candidate);
+    if let (Some(inputs), None) = (&state.inputs, state.docker.image(&record)?) {
+        let text = provenance::record(inputs);
+        state.docker.quietly(&compose::label_image(&record, provenance::LABEL, &text))?;
+    }
+    Ok(())
 }
 
 fn find(docker: &Docker, name: &str) -> Result<Image> {

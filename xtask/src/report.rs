@@ -31,6 +31,12 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// An image's or container's id as Docker shortens it.
+pub fn short(id: &str) -> &str {
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    hex.get(..12).unwrap_or(hex)
+}
+
 /// The decision in one line, with how long it took last time.
 pub fn decision(decision: &Decision, memory: &Memory) -> String {
     match memory.duration(decision.action.word()) {
@@ -50,8 +56,12 @@ pub fn container_line(state: &State) -> String {
             format!("running{health}{age}")
         }
         Some(c) => {
-            let age = age(&c.finished_at).map(|age| format!(" since {age}")).unwrap_or_default();
-            format!("{}{age} (exit code {})", c.state, c.exit_code)
+            let age = age(&c.finished_at).map(|age| format!(" {age} ago")).unwrap_or_default();
+            if c.state == "created" {
+                "never started".to_owned()
+            } else {
+                format!("{}{age} (exit code {})", c.state, c.exit_code)
+            }
         }
     };
     let image = match &state.image {

@@ -88,7 +88,7 @@ pub fn observe_on(
                     && !docker.hands_out_gpus(image.as_ref()) =>
             {
                 return Err(device::out_of_reach(
-                    "a GPU is asked for, but Docker cannot hand one out",
+                    docker.nvidia_card(container.as_ref(), image.as_ref()),
                 ));
             }
             Some(device) => device,
@@ -204,10 +204,10 @@ fn wording(requirements: bool, differences: &Differences) -> Vec<String> {
 fn container_state(container: Option<&Container>, answers: bool) -> ContainerState {
     let Some(c) = container else { return ContainerState::Missing };
     match (&*c.state, c.health.as_deref()) {
-        ("restarting", _) => ContainerState::CrashLooping { exit_code: c.exit_code },
+        ("restarting", _) => ContainerState::CrashLooping { exit_code: Some(c.exit_code) },
         // Between two crashes it is running for a moment.
         ("running", Some("starting")) if c.restarts > 0 => {
-            ContainerState::CrashLooping { exit_code: c.exit_code }
+            ContainerState::CrashLooping { exit_code: None }
         }
         ("running", Some("unhealthy")) => ContainerState::Unhealthy,
         ("running", Some("starting")) if !answers => ContainerState::Starting,
@@ -279,10 +279,10 @@ mod tests {
             (container("running", Some("starting"), 0), ContainerState::Starting),
             (
                 container("running", Some("starting"), 1),
-                ContainerState::CrashLooping { exit_code: 0 },
+                ContainerState::CrashLooping { exit_code: None },
             ),
             (container("running", Some("unhealthy"), 0), ContainerState::Unhealthy),
-            (container("restarting", None, 1), ContainerState::CrashLooping { exit_code: 0 }),
+            (container("restarting", None, 1), ContainerState::CrashLooping { exit_code: Some(0) }),
             (container("paused", None, 0), ContainerState::Paused),
             (
                 container("exited", None, 0),

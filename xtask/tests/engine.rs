@@ -472,7 +472,7 @@ fn an_image_newer_than_the_container_needs_only_a_swap() {
     ]);
     service.docker(&["tag", &second, &service.image_name()]);
     assert_ne!(first, second);
-    service.decides("restart", "the container is created");
+    service.decides("restart", "the container was never started");
     service.xtask(&["up"]).ok();
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), second);
 }
@@ -614,9 +614,13 @@ fn the_cpu_file_is_added_only_where_there_is_no_card() {
         );
         let before = service.fingerprint();
         service.write(".env", "XTASK_DEVICE=gpu\n");
-        service
-            .xtask(&["up"])
-            .fails(1, &["Docker cannot hand one out", "nvidia-container-toolkit"]);
+        service.xtask(&["up"]).fails(
+            1,
+            &[
+                "XTASK_DEVICE=gpu, but the engine's machine has no NVIDIA card",
+                "hint: take XTASK_DEVICE out",
+            ],
+        );
         assert_eq!(service.fingerprint(), before);
     }
 }
@@ -670,7 +674,7 @@ fn doctor_names_the_first_fault_and_its_remedy() {
 
     service.docker(&["stop", &service.container()]);
     let document = doctor(1);
-    assert_eq!(check(&document, "container")["remedy"]["commands"][0], "cargo xtask restart");
+    assert_eq!(check(&document, "container")["remedy"]["commands"][0], "cargo xtask up");
     assert_eq!(check(&document, "torch")["status"], "ok", "looked at in the image");
     assert_eq!(check(&document, "cuda")["status"], "skipped");
 

@@ -134,7 +134,6 @@ fn nothing_to_do() {
     snapshot(
         &fake.xtask(&["up"]),
         "none: it runs, from the current sources and configuration\n\
-         no NVIDIA card on the engine's machine: adding docker-compose.cpu.yml\n\
          `backend` answers on http://127.0.0.1:8000\n--- stderr\n--- exit 0\n",
     );
 }
@@ -176,6 +175,7 @@ fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
     snapshot(
         &fake.xtask(&["up", "--dry-run"]),
         "full: there is no image `p-backend:latest` yet\n\
+         without an NVIDIA card, known once there is an image, docker-compose.cpu.yml is added\n\
          would run: docker compose --file docker-compose.yml --file - build --no-cache backend   # stdin: services: {backend: {image: …}}\n\
          would run: docker run --rm --interactive --network none --entrypoint python3 localhost/xtask/p-backend:<digest>-<digest> -   # stdin: xtask/src/probe.py\n\
          would run: docker tag localhost/xtask/p-backend:<digest>-<digest> p-backend:latest\n\
@@ -194,7 +194,7 @@ fn expectations_come_from_the_last_run() {
     fake.repo.write("target/xtask/memory.json", r#"{"seconds":{"restart":190}}"#);
     let said = fake.xtask(&["restart", "--dry-run"]).ok();
     assert!(
-        said.starts_with("restart: nothing changed, but you ask for it (3 min 10 s last time)"),
+        said.starts_with("restart: nothing calls for it, but you ask (3 min 10 s last time)"),
         "{said}"
     );
 }
@@ -229,7 +229,7 @@ fn a_card_out_of_dockers_reach_stops_everything() {
             1,
             &[
                 "has an NVIDIA card, but Docker cannot reach it",
-                "hint: install nvidia-container-toolkit",
+                "hint: install nvidia-container-toolkit on the engine's machine\n",
             ],
         );
         assert!(
@@ -359,7 +359,7 @@ fn a_failed_build_passes_its_exit_code_on() {
     fake.answer("compose*- build backend", 17, "", "failed to solve\n");
     snapshot(
         &fake.xtask(&["fast"]),
-        "fast: nothing changed, but you ask for it\n\
+        "fast: nothing calls for it, but you ask\n\
          no NVIDIA card on the engine's machine: adding docker-compose.cpu.yml\n--- stderr\n\
          failed to solve\n\
          error: building `backend`; what served before still does\n  \
@@ -480,7 +480,7 @@ fn doctor_fails_in_the_layer_that_broke_and_skips_what_stands_on_it() {
             },
             "container",
             "unhealthy",
-            "cargo xtask restart",
+            "cargo xtask up",
         ),
         (
             |f| f.answer("exec --interactive*", 0, &PROBE.replace("2.5.1", "2.6.0"), ""),

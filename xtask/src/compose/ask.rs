@@ -223,12 +223,11 @@ impl Docker {
         inspect::disk_use(&self.ask(&docker(["system", "df", "--format", "{{json .}}"]))?.stdout)
     }
 
-    /// The ids of the build cache's records that share no layer with an image.
-    ///
     /// # Errors
-    /// When buildx is missing or the engine can't be reached.
-    pub fn unshared_build_cache(&self) -> Result<Vec<String>> {
-        Ok(inspect::unshared_records(&self.ask(&docker(["buildx", "du", "--verbose"]))?.stdout))
+    /// When the engine can't be reached or takes too long to count.
+    pub fn build_cache(&self) -> Result<Vec<inspect::CacheRecord>> {
+        let df = docker(["system", "df", "--verbose", "--format", "{{json .}}"]);
+        inspect::build_cache(&self.ask(&df)?.stdout)
     }
 
     /// Runs a short command quietly; false where the engine refuses.

@@ -217,17 +217,32 @@ pub fn disk_use(json: &str) -> Result<u64> {
     Ok(bytes)
 }
 
-/// The ids of the build cache's records that share no layer with an image, from
-/// what `docker buildx du --verbose` prints.
-pub fn unshared_records(text: &str) -> Vec<String> {
-    let records = text.split("\n\n").map(|record| {
-        let field =
-            |name: &str| record.lines().find_map(|line| Some(line.strip_prefix(name)?.trim()));
-        (field("ID:"), field("Shared:"))
-    });
-    records
-        .filter_map(|(id, shared)| id.filter(|_| shared == Some("false")).map(str::to_owned))
-        .collect()
+/// One record of the build cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheRecord {
+    pub id: String,
+    /// Ids of the records it builds on.
+    pub parents: Vec<String>,
+    /// Whether an image has its layer too.
+    pub shared: bool,
+}
+
+/// The build cache, from `docker system df --verbose --format '{{json .}}'`.
+///
+/// # Errors
+/// When it isn't JSON.
+pub fn build_cache(json: &str) -> Result<Vec<CacheRecord>> {
+    let usage: Value =
+        serde_json::from_str(json).context("reading what `docker system df` printed")?;
+    let records = usage["BuildCache"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(records
+        .map(|record| CacheRecord {
+            id: text(&record["ID"]),
+            parents: text(&record["Parent"]).split(", ").map(str::to_owned).collect(),
+            shared: text(&record["Shared"]) == "true",
+        })
+        .collect())
 }
 
 /// Bytes of a size such as `7.912GB`; Docker counts in powers of 1000.
@@ -317,9 +332,12 @@ mod tests {
     }
 
     #[test]
-    fn build_cache_records_are_told_apart() {
-        let text = "ID:\t\ta\nShared:\t\ttrue\nSize:\t\t2B\n\nID:\t\tb\nShared:\tfalse\nDescription:\tRUN x\n\nShared:\t52MB\nTotal:\t52MB\n";
-        assert_eq!(unshared_records(text), ["b"]);
+    fn build_cache_records_know_their_parents() {
+        let json = r#"{"BuildCache":[{"ID":"a","Parent":"","Shared":"true"},{"ID":"b","Parent":"a, x","Shared":"false"}]}"#;
+        let got = build_cache(json).unwrap();
+        assert_eq!((&*got[1].id, got[1].shared, got[0].shared), ("b", false, true));
+        assert_eq!(got[1].parents, ["a", "x"]);
+        assert!(build_cache("").is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use xshell::Shell;
 
 pub use self::{
     config::Project,
-    inspect::{Container, Engine, Image},
+    inspect::{CacheRecord, Container, Engine, Image},
 };
 use crate::{
     failure::Failure,

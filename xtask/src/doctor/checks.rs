@@ -30,15 +30,10 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "compose-file",
         title: "compose file",
-        needs: &["compose"],
+        needs: &["engine", "compose"],
         evaluate: compose_file,
     },
-    Check {
-        id: "sources",
-        title: "sources",
-        needs: &["engine", "compose-file"],
-        evaluate: sources,
-    },
+    Check { id: "sources", title: "sources", needs: &["compose-file"], evaluate: sources },
     Check { id: "device", title: "device", needs: &["sources"], evaluate: device },
     Check { id: "image", title: "image", needs: &["sources"], evaluate: image },
     Check { id: "container", title: "container", needs: &["image"], evaluate: container },
@@ -128,9 +123,12 @@ fn image(facts: &Facts) -> Finding {
 
 fn container(facts: &Facts) -> Finding {
     with_state(facts, |state| {
+        // `up`, since a mere restart may bring old sources back.
         let logs = format!("docker compose logs --tail 50 {SERVICE}");
-        let fault = |message: String, commands: &[&str]| {
-            Finding::new(Status::Fail, message).expected("running and healthy").remedy("", commands)
+        let fault = |message: String| {
+            Finding::new(Status::Fail, message)
+                .expected("running and healthy")
+                .remedy("", &["cargo xtask up", &logs])
         };
         match &state.situation.container {
             ContainerState::Serving
@@ -140,19 +138,17 @@ fn container(facts: &Facts) -> Finding {
             }
             ContainerState::Serving => Finding::ok("running and healthy"),
             ContainerState::Starting => Finding::new(Status::Warn, "starting")
-                .remedy("Wait until it is healthy.", &["cargo xtask up"]),
-            ContainerState::Missing => fault("there is none".to_owned(), &["cargo xtask up"]),
-            ContainerState::Paused => fault("paused".to_owned(), &["cargo xtask restart"]),
-            ContainerState::Unhealthy => {
-                fault("unhealthy".to_owned(), &["cargo xtask restart", &logs])
-            }
+                .remedy("Wait until it answers.", &["cargo xtask up"]),
+            ContainerState::Missing => fault("there is none".to_owned()),
+            ContainerState::Paused => fault("paused".to_owned()),
+            ContainerState::Unhealthy => fault("unhealthy".to_owned()),
             ContainerState::Stopped { state, exit_code } => {
-                fault(format!("{state}, exit code {exit_code}"), &["cargo xtask restart", &logs])
+                fault(format!("{state}, exit code {exit_code}"))
             }
-            ContainerState::CrashLooping { exit_code } => fault(
-                format!("crash-looping, exit code {exit_code}"),
-                &[&logs, "cargo xtask restart"],
-            ),
+            ContainerState::CrashLooping { exit_code } => {
+                let code = exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+                fault(format!("crash-looping{code}"))
+            }
         }
     })
 }

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 
 use crate::{
     compose::{Docker, Project, files},
+    decide::ContainerState,
     device::{self, Device},
     memory::Memory,
     requirements,
@@ -100,7 +101,11 @@ fn look_at_service(root: &Path, docker: &Docker, facts: &mut Facts) {
         }
     };
     if let Ok(state) = &facts.state {
-        let running = state.container.as_ref().filter(|container| container.state == "running");
+        // In a container that comes and goes a probe would be cut short.
+        let lasting =
+            [ContainerState::Serving, ContainerState::Starting, ContainerState::Unhealthy]
+                .contains(&state.situation.container);
+        let running = state.container.as_ref().filter(|_| lasting);
         facts.python = match (running, &state.image) {
             (Some(container), _) => {
                 docker.python_in_container(container, PROBE).map(|it| Report::parse(&it))

@@ -99,9 +99,14 @@ impl Finding {
         let failures = error.chain().filter_map(|cause| cause.downcast_ref::<Failure>());
         let hints: Vec<String> = failures.flat_map(|failure| failure.hints().to_vec()).collect();
         let is_command = |hint: &String| {
-            ["cargo ", "docker ", "git ", "sudo "].iter().any(|p| hint.starts_with(p))
+            ["cargo ", "docker ", "git ", "sudo ", "XTASK_DEVICE="]
+                .iter()
+                .any(|p| hint.starts_with(p))
         };
-        let (commands, text): (Vec<_>, Vec<_>) = hints.into_iter().partition(is_command);
+        let (mut commands, text): (Vec<_>, Vec<_>) = hints.into_iter().partition(is_command);
+        if commands.is_empty() && text.is_empty() {
+            commands.push("docker info   # what docker itself says".to_owned());
+        }
         let message = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
         Finding {
             remedy: Some(Remedy { text: text.join("; "), commands }),
