@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    decide::{Decision, ImageState},
+    decide::Decision,
     memory::{self, Memory},
+    provenance::{self, Origin},
     state::State,
 };
 
@@ -75,7 +76,10 @@ pub fn container_line(state: &State) -> String {
 
 /// The document of `status --json`, version 1; the README describes it.
 pub fn status_json(state: &State, decision: &Decision) -> Value {
-    let known = matches!(state.situation.image, ImageState::Current | ImageState::Stale { .. });
+    let origin = |image| match &state.inputs {
+        Some(inputs) => provenance::origin(&state.project.name, image, inputs),
+        None => Origin::Unknown,
+    };
     json!({
         "version": 1,
         "decision": decision.action.word(),
@@ -85,7 +89,7 @@ pub fn status_json(state: &State, decision: &Decision) -> Value {
             "id": c.id, "state": c.state, "health": c.health, "started_at": c.started_at,
         })),
         "image": state.image.as_ref().map(|image| json!({
-            "id": image.id, "created": image.created, "origin": if known { "known" } else { "unknown" },
+            "id": image.id, "created": image.created, "origin": if origin(image) == Origin::Unknown { "unknown" } else { "known" },
         })),
     })
 }
