@@ -32,6 +32,7 @@ pub enum Command {
     Restart(Restart),
     Fast(Fast),
     Full(Full),
+    Rollback(Rollback),
     Status(Status),
     Doctor(Doctor),
 }
@@ -101,6 +102,16 @@ pub struct Full {
     /// Look for newer base images first
     #[arg(long)]
     pub pull: bool,
+}
+
+/// Go back to the image that served before a failed fast
+///
+/// The image that failed is kept under a name of its own, for inspection.
+#[derive(Args)]
+#[command(verbatim_doc_comment, after_help = "Example:\n  cargo xtask rollback")]
+pub struct Rollback {
+    #[command(flatten)]
+    pub common: Common,
 }
 
 /// Say what `up` would do, and how the container is

@@ -11,17 +11,26 @@ pub struct Failure {
     message: String,
     hints: Vec<String>,
     code: i32,
+    cause: Option<anyhow::Error>,
 }
 
 impl Failure {
     /// A failure that ends xtask with exit code 1.
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), hints: Vec::new(), code: 1 }
+        Failure { message: message.into(), hints: Vec::new(), code: 1, cause: None }
     }
 
     /// Adds what to run or to do next.
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Names the cause. Unlike `anyhow`'s context it keeps this failure's hints
+    /// in the chain.
+    pub fn because(mut self, cause: anyhow::Error) -> Failure {
+        self.code = exit_code(&cause);
+        self.cause = Some(cause);
         self
     }
 
@@ -56,7 +65,11 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| -> &(dyn std::error::Error + 'static) { cause.as_ref() })
+    }
+}
 
 /// What to do on a machine whose card Docker can't hand out.
 pub const GPU_REMEDIES: [&str; 3] = [
@@ -206,5 +219,8 @@ mod tests {
         assert_eq!(render(&error), "error: outer\n  because: inner\nhint: do this\n");
         assert_eq!(exit_code(&error), 2);
         assert_eq!(exit_code(&anyhow::anyhow!("plain")), 1);
+        let error = Failure::new("outer").hint("first").because(error).into();
+        assert_eq!(render(&error).matches("hint: ").count(), 2);
+        assert_eq!(exit_code(&error), 2);
     }
 }

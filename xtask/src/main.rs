@@ -13,6 +13,7 @@ mod doctor;
 mod failure;
 mod health;
 mod inputs;
+mod lock;
 mod memory;
 mod plan;
 mod process;
@@ -23,6 +24,7 @@ mod requirements;
 mod setup;
 mod state;
 mod torch;
+mod way_back;
 
 use std::{
     env,
@@ -39,8 +41,10 @@ use crate::{
     compose::Docker,
     decide::{Action, Decision, ImageState},
     failure::Failure,
+    lock::Lock,
     memory::Memory,
     rebuild::Options,
+    state::{Ground, State},
 };
 
 fn main() {
@@ -58,33 +62,48 @@ fn run(command: Command) -> Result<()> {
             if args.setup {
                 setup::run(&root, args.common.dry_run)?;
             }
-            act(&root, None, &args.common, false, false)
+            act(&root, &Wish { action: None, force: false, pull: false }, &args.common)
         }
-        Command::Restart(args) => act(&root, Some(Action::Restart), &args.common, false, false),
-        Command::Fast(args) => act(&root, Some(Action::Fast), &args.common, args.force, false),
-        Command::Full(args) => act(&root, Some(Action::Full), &args.common, false, args.pull),
+        Command::Restart(args) => act(
+            &root,
+            &Wish { action: Some(Action::Restart), force: false, pull: false },
+            &args.common,
+        ),
+        Command::Fast(args) => act(
+            &root,
+            &Wish { action: Some(Action::Fast), force: args.force, pull: false },
+            &args.common,
+        ),
+        Command::Full(args) => act(
+            &root,
+            &Wish { action: Some(Action::Full), force: false, pull: args.pull },
+            &args.common,
+        ),
+        Command::Rollback(args) => roll_back(&root, &args.common),
         Command::Status(args) => status(&root, args.json),
         Command::Doctor(args) => exit(doctor::run(&root, args.json)),
     }
 }
 
-/// Observes, decides (`wanted` is the user's own decision), and acts.
-fn act(
-    root: &Path,
-    wanted: Option<Action>,
-    common: &Common,
+/// What the user wants of a command that acts.
+struct Wish {
+    /// None: whatever is needed.
+    action: Option<Action>,
     force: bool,
     pull: bool,
-) -> Result<()> {
+}
+
+/// Observes, decides, and acts, alone on this project.
+fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
     let started = Instant::now();
-    let mut memory = Memory::of(root);
-    let state = state::observe(root, &Docker::new(root.to_owned())?, &mut memory)?;
-    let decision = match wanted {
+    let word = wish.action.map_or("up", Action::word);
+    let (state, mut memory, _lock) = observe_alone(root, word, common)?;
+    let decision = match wish.action {
         None => decide::decide(&state.situation),
         Some(action) => decide::chosen(action, &state.situation),
     };
     if let (Action::Fast, ImageState::Stale { requirements: true, changes }, false) =
-        (decision.action, &state.situation.image, force)
+        (decision.action, &state.situation.image, wish.force)
     {
         bail!(
             Failure::new(format!("fast refuses: {}", changes.join("; ")))
@@ -93,21 +112,49 @@ fn act(
         );
     }
     println!("{}", report::decision(&decision, &memory));
-    let left_out = decide::left_out(&state.situation);
-    let options = Options { started, dry_run: common.dry_run, timeout: common.timeout, pull };
+    let left_out =
+        decide::left_out(&state.situation).filter(|_| decision.action == Action::Restart);
+    let options =
+        Options { started, dry_run: common.dry_run, timeout: common.timeout, pull: wish.pull };
     rebuild::carry_out(decision.action, state, &mut memory, &options)?;
-    if let Some(Decision { action: needed, reasons }) =
-        left_out.filter(|_| decision.action == Action::Restart)
-    {
+    if let Some(Decision { action, reasons }) = left_out {
         println!("not in the container: {}", reasons.join("; "));
-        println!("hint: cargo xtask {}", needed.word());
+        println!("hint: cargo xtask {}", action.word());
     }
     Ok(())
 }
 
+/// Puts the image back that served before the last swap.
+fn roll_back(root: &Path, common: &Common) -> Result<()> {
+    let (state, _, _lock) = observe_alone(root, "rollback", common)?;
+    if common.dry_run {
+        for command in way_back::commands(&state)? {
+            println!("would run: {command}");
+        }
+        return Ok(());
+    }
+    way_back::go(&state, common.timeout).map(drop)
+}
+
+/// Takes the project's lock, unless for a dry run, and looks at everything.
+fn observe_alone(
+    root: &Path,
+    command: &str,
+    common: &Common,
+) -> Result<(State, Memory, Option<Lock>)> {
+    let docker = Docker::new(root.to_owned())?;
+    let ground = Ground::of(&docker)?;
+    let take = || lock::take(&ground.engine.id, &ground.project.name, command);
+    let lock = (!common.dry_run).then(take).transpose()?;
+    let mut memory = Memory::of(root);
+    let state = state::observe(root, &docker, ground, &mut memory)?;
+    Ok((state, memory, lock))
+}
+
 fn status(root: &Path, json: bool) -> Result<()> {
     let mut memory = Memory::of(root);
-    let state = state::observe(root, &Docker::new(root.to_owned())?, &mut memory)?;
+    let docker = Docker::new(root.to_owned())?;
+    let state = state::observe(root, &docker, Ground::of(&docker)?, &mut memory)?;
     let decision = decide::decide(&state.situation);
     if json {
         println!("{:#}", report::status_json(&state, &decision));

@@ -49,6 +49,16 @@ fn short(digest: &str) -> &str {
     &digest[..16]
 }
 
+/// The name of the image to go back to, which served until it was superseded.
+pub fn previous(project: &str) -> String {
+    format!("{}:previous", repository(project))
+}
+
+/// The name of an image that is kept for inspection: it did not serve.
+pub fn failed(project: &str) -> String {
+    format!("{}:failed", repository(project))
+}
+
 /// The name of the record beside an image of that name.
 pub fn record_name(name: &str) -> String {
     format!("{name}.record")

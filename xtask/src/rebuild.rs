@@ -13,14 +13,15 @@ use crate::{
     compose::{self, Container, Docker, Image, SERVICE, files},
     decide::{Action, ContainerState, ImageState},
     device::Device,
-    failure::{self, Failure},
+    failure::Failure,
     health,
     memory::Memory,
     plan::{self, Step},
-    process::Invocation,
+    process::{self, Invocation},
     provenance, report, requirements,
     state::{self, State},
     torch::{PROBE, Report},
+    way_back,
 };
 
 /// How a decision is carried out.
@@ -76,7 +77,8 @@ pub fn carry_out(
     }
     let mut run = Run { action, started: options.started, new: None, packages: None };
     for step in steps {
-        run.step(step, &mut state, memory, options)?;
+        let done = run.step(step, &mut state, memory, options);
+        done.map_err(|error| run.look_back(step, error, &state, options))?;
     }
     Ok(())
 }
@@ -106,8 +108,9 @@ impl Run {
                 let checked = self.check_torch(state);
                 checked.inspect_err(|_| self.disown(state))?;
             }
-            (Step::Adopt, Some(command)) => {
-                state.docker.change(&command).context("giving the new image its name")?
+            (Step::Adopt, Some(command)) if self.swaps(state) => {
+                way_back::keep(state)?;
+                state.docker.change(&command).context("giving the new image its name")?;
             }
             (Step::Up, _) => self.up(state, memory)?,
             (Step::Unpause | Step::Restart, Some(command)) => {
@@ -116,8 +119,7 @@ impl Run {
             (Step::Await, _) => {
                 let container =
                     state.docker.container(&state.project)?.context("Compose made no container")?;
-                let answered = health::wait(&state.docker, &container.id, options.timeout);
-                let container = answered.map_err(|error| self.with_way_back(error, state))?;
+                let container = health::wait(&state.docker, &container.id, options.timeout)?;
                 self.tell(&container, state, memory);
             }
             (Step::Forget, _) => {
@@ -150,7 +152,7 @@ impl Run {
     /// back to the old image where that had it, and keeps the new for inspection.
     fn disown(&self, state: &State) {
         let (Some(new), candidate) = (&self.new, state.candidate()) else { return };
-        let failed = format!("{}:failed", provenance::repository(&state.project.name));
+        let failed = provenance::failed(&state.project.name);
         let old = state.image.as_ref().filter(|old| old.tags.contains(&candidate));
         let name_back = match old {
             Some(old) => compose::tag(&old.id, &candidate),
@@ -198,20 +200,38 @@ impl Run {
         Ok(())
     }
 
-    /// Names the commands that bring the superseded image back, which is kept
-    /// until its successor answers.
-    fn with_way_back(&self, error: anyhow::Error, state: &State) -> anyhow::Error {
-        match (&state.image, &self.new) {
-            (Some(old), Some(new)) if old.id != new.id => {
-                let back = compose::tag(report::short(&old.id), &state.project.image);
-                let failure =
-                    Failure::new("the new image does not serve; the superseded one is still there")
-                        .code(failure::exit_code(&error))
-                        .hint(format!("to go back to it: {back} && cargo xtask restart"));
-                error.context(failure)
-            }
-            _ => error,
+    /// Whether another image than before is put to use.
+    fn swaps(&self, state: &State) -> bool {
+        self.new
+            .as_ref()
+            .is_some_and(|new| Some(&new.id) != state.image.as_ref().map(|old| &old.id))
+    }
+
+    /// After a failure: `full` goes back to the superseded image; `fast` leaves
+    /// the new container to its developer and names the way back.
+    fn look_back(
+        &self,
+        step: Step,
+        error: anyhow::Error,
+        state: &State,
+        options: &Options,
+    ) -> anyhow::Error {
+        let swapped = self.swaps(state) && [Step::Up, Step::Await].contains(&step);
+        if !swapped || state.image.is_none() {
+            return error;
         }
+        if self.action != Action::Full || process::interrupted().is_err() {
+            return Failure::new("the new image does not serve; the superseded one is still there")
+                .hint("cargo xtask rollback   # back to the superseded image")
+                .because(error)
+                .into();
+        }
+        eprintln!("the new image does not serve: going back to the superseded one");
+        let message = match way_back::go(state, options.timeout) {
+            Ok(_) => "the new image does not serve; the superseded one serves again".to_owned(),
+            Err(worse) => format!("the new image does not serve, and going back failed: {worse:#}"),
+        };
+        Failure::new(message).because(error).into()
     }
 
     /// Says that the service answers, and remembers how long that took, unless
@@ -229,11 +249,7 @@ impl Run {
             println!("{says}");
         } else {
             let took = self.started.elapsed();
-            let idle = self
-                .new
-                .as_ref()
-                .is_some_and(|new| Some(&new.id) == state.image.as_ref().map(|old| &old.id));
-            if !idle {
+            if self.new.is_none() || self.swaps(state) {
                 memory.took(self.action.word(), took);
             }
             println!(

@@ -40,14 +40,29 @@ impl State {
     }
 }
 
+/// What has to be known before anything else: whose containers, on whose engine.
+pub struct Ground {
+    pub engine: Engine,
+    pub project: Project,
+}
+
+impl Ground {
+    /// # Errors
+    /// When Docker does not answer or the compose file is wrong.
+    pub fn of(docker: &Docker) -> Result<Ground> {
+        let (engine, project) = both(docker, Docker::engine, Docker::project);
+        Ok(Ground { engine: engine?, project: project? })
+    }
+}
+
 /// Looks at everything once; changes nothing.
 ///
 /// # Errors
-/// When Docker does not answer, the compose file is wrong, an input can't be
-/// read, or the machine's NVIDIA card is out of Docker's reach.
-pub fn observe(root: &Path, docker: &Docker, memory: &mut Memory) -> Result<State> {
+/// When Docker does not answer, an input can't be read, or the machine's NVIDIA
+/// card is out of Docker's reach.
+pub fn observe(root: &Path, docker: &Docker, ground: Ground, memory: &mut Memory) -> Result<State> {
     let forced = device::forced(files::setting(root, device::SETTING)?.as_deref())?;
-    observe_on(forced, root, docker, memory)
+    observe_on(forced, root, docker, ground, memory)
 }
 
 /// The same on a given device, or for `None` on the one that fits the machine.
@@ -58,10 +73,10 @@ pub fn observe_on(
     forced: Option<Device>,
     root: &Path,
     docker: &Docker,
+    ground: Ground,
     memory: &mut Memory,
 ) -> Result<State> {
-    let (engine, project) = both(docker, Docker::engine, Docker::project);
-    let (engine, project) = (engine?, project?);
+    let Ground { engine, project } = ground;
 
     thread::scope(|scope| {
         let inputs = scope

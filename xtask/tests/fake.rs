@@ -62,8 +62,10 @@ impl Fake {
     }
 
     fn engine(&mut self, runtimes: &str, kernel: &str) {
+        // An engine of its own, so that no other test holds its lock.
+        let id = self.repo.root.display();
         let info = format!(
-            r#"{{"ID":"FAKE","ServerVersion":"26.1.5","Runtimes":{runtimes},"KernelVersion":"{kernel}"}}"#
+            r#"{{"ID":"{id}","ServerVersion":"26.1.5","Runtimes":{runtimes},"KernelVersion":"{kernel}"}}"#
         );
         self.answer("info --format*", 0, &info, "");
     }

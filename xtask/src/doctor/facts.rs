@@ -11,7 +11,7 @@ use crate::{
     device::{self, Device},
     memory::Memory,
     requirements,
-    state::{self, State},
+    state::{self, Ground, State},
     torch::{PROBE, Report},
 };
 
@@ -75,25 +75,23 @@ pub fn gather(root: &Path) -> Facts {
         facts.compose_version = answer(compose);
         facts.buildx_version = answer(buildx);
     });
-    if facts.engine_version.is_err() || facts.project.is_err() {
-        return facts;
+    if facts.engine_version.is_ok() && facts.project.is_ok() {
+        look_at_service(root, &docker, &mut facts);
     }
-    look_at_service(root, &docker, &mut facts);
     facts
 }
 
 fn look_at_service(root: &Path, docker: &Docker, facts: &mut Facts) {
     let mut memory = Memory::of(root);
     let setting = files::setting(root, device::SETTING).and_then(|s| device::forced(s.as_deref()));
-    facts.state = match setting {
-        Ok(forced) => state::observe_on(forced, root, docker, &mut memory),
-        Err(error) => Err(error),
-    };
+    let mut observe =
+        |device| state::observe_on(device, root, docker, Ground::of(docker)?, &mut memory);
+    facts.state = setting.and_then(&mut observe);
     facts.device = match &facts.state {
         Ok(state) => Ok(state.device),
         // A card out of reach hides nothing else: look on as if on the CPU.
         Err(_) => {
-            let on_cpu = state::observe_on(Some(Device::Cpu("")), root, docker, &mut memory);
+            let on_cpu = observe(Some(Device::Cpu("")));
             match std::mem::replace(&mut facts.state, on_cpu) {
                 Err(error) if facts.state.is_ok() => Err(error),
                 _ => Ok(Device::Unknown),
