@@ -122,6 +122,52 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
         &["set BACKEND_PORT to a free port in .env, then: cargo xtask restart"],
     ),
     (
+        &[
+            "dockerfile parse error",
+            "failed to parse dockerfile",
+            "unknown instruction",
+            "failed to read dockerfile",
+        ],
+        "the Dockerfile is not one",
+        &["the lines above name its faulty line"],
+    ),
+    (
+        &[
+            "failed to resolve source metadata",
+            "pull access denied",
+            "failed to do request",
+            "failed to authorize",
+        ],
+        "the base image is neither on the engine nor to be had from its registry",
+        &[
+            "docker pull tells why; on Debian and Ubuntu `cargo xtask up --setup` makes one without a registry",
+        ],
+    ),
+    (
+        &[
+            "No solution found when resolving",
+            "No matching distribution found",
+            "not found in the package registry",
+        ],
+        "a requirement does not exist in that version",
+        &["the lines above name it; mend backend/requirements.txt"],
+    ),
+    (
+        &[
+            "Failed to fetch: `",
+            "error sending request",
+            "Temporary failure in name resolution",
+            "Temporary failure resolving",
+        ],
+        "the package index does not answer",
+        &["try again, or name another index: UV_DEFAULT_INDEX in .env"],
+    ),
+    (
+        &["rpc error: code = Unavailable", "error reading from server: EOF", "graceful_stop"],
+        "the Docker engine went away in the middle",
+        &["sudo systemctl start docker   # or start Docker Desktop"],
+    ),
+    (
         &["no space left on device"],
         "the disk of the engine's machine is full",
         &["docker system df shows what Docker holds there"],

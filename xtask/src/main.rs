@@ -55,7 +55,7 @@ fn main() {
 }
 
 fn run(command: Command) -> Result<()> {
-    process::note_ctrl_c()?;
+    process::note_signals()?;
     let root = repository_root()?;
     match command {
         Command::Up(args) => {

@@ -1,8 +1,7 @@
 //! The only room that starts processes.
 //!
-//! Children get the user's environment less what `cargo run` added to it, and
-//! Ctrl-C reaches them first: xtask only notes it, lets the child tidy up, and
-//! then ends with 130.
+//! Children get the user's environment less what `cargo run` added to it. On
+//! Ctrl-C xtask lets the child under way tidy up before it ends itself.
 
 use std::{
     env, fmt,
@@ -10,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -117,70 +116,115 @@ pub fn capture(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Fin
     Ok(Finished { code, stdout, stderr })
 }
 
-/// Runs a command with the user's terminal as its output.
+/// Runs a command with the user's terminal as its own, for one that asks there.
 ///
 /// # Errors
 /// When the program can't be started or ends with a non-zero exit code, which
-/// the error passes on; with 130 after Ctrl-C.
+/// the error passes on; after a signal as [`interrupted`].
 pub fn stream(sh: &Shell, invocation: &Invocation) -> Result<()> {
     let code = exit_code(start(&mut command(sh, invocation), invocation)?.wait()?);
     interrupted()?;
     if code == 0 {
-        Ok(())
-    } else {
-        Err(Failure::of_command(&invocation.to_string(), code, "").into())
+        return Ok(());
     }
+    Err(Failure::of_command(&invocation.to_string(), code, "").into())
 }
 
-/// Runs a command with the user's terminal as its output, and reads along what
-/// it writes to stderr, so that the error can name a known cause.
+/// Runs a command, passes on what it writes, and reads along, so that the error
+/// can name a known cause.
+///
+/// It runs in a process group of its own, so that Ctrl-C reaches it by way of
+/// xtask alone: once, and only after `grace`, in which it may end by itself.
 ///
 /// # Errors
 /// As [`stream`].
-pub fn stream_and_note(sh: &Shell, invocation: &Invocation) -> Result<()> {
-    let mut child = start(command(sh, invocation).stderr(Stdio::piped()), invocation)?;
-    let mut noted = Vec::new();
-    if let Some(mut pipe) = child.stderr.take() {
-        let mut block = [0; 4096];
-        while let Ok(n @ 1..) = pipe.read(&mut block) {
-            let _ = std::io::stderr().write_all(&block[..n]);
-            noted.extend_from_slice(&block[..n]);
-        }
-    }
-    let code = exit_code(child.wait()?);
+pub fn stream_and_note(sh: &Shell, invocation: &Invocation, grace: Duration) -> Result<()> {
+    let mut command = command(sh, invocation);
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()), invocation)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (code, noted) = thread::scope(|scope| -> Result<_> {
+        let out =
+            scope.spawn(|| stdout.map(|pipe| pass_on(pipe, std::io::stdout())).unwrap_or_default());
+        let err =
+            scope.spawn(|| stderr.map(|pipe| pass_on(pipe, std::io::stderr())).unwrap_or_default());
+        let code = exit_code(outwait(&mut child, grace)?);
+        Ok((code, out.join().unwrap_or_default() + &err.join().unwrap_or_default()))
+    })?;
     interrupted()?;
     if code == 0 {
         return Ok(());
     }
-    Err(Failure::of_command(&invocation.to_string(), code, &String::from_utf8_lossy(&noted)).into())
+    Err(Failure::of_command(&invocation.to_string(), code, &noted).into())
 }
 
-/// Fails with exit code 130 once Ctrl-C was pressed.
-///
-/// # Errors
-/// After SIGINT only.
-pub fn interrupted() -> Result<()> {
-    if sigint().load(Ordering::Relaxed) {
-        Err(Failure::new("interrupted").code(130).into())
-    } else {
-        Ok(())
+/// Copies to the terminal and returns the last of it.
+fn pass_on(mut from: impl std::io::Read, mut to: impl std::io::Write) -> String {
+    const KEPT: usize = 16 * 1024;
+    let (mut block, mut last) = ([0; 4096], Vec::new());
+    while let Ok(n @ 1..) = from.read(&mut block) {
+        let _ = to.write_all(&block[..n]).and_then(|()| to.flush());
+        last.extend_from_slice(&block[..n]);
+        if last.len() > 2 * KEPT {
+            last.drain(..last.len() - KEPT);
+        }
+    }
+    String::from_utf8_lossy(&last).into_owned()
+}
+
+/// Waits for a child, and tells its process group of a signal `grace` after it came.
+fn outwait(child: &mut Child, grace: Duration) -> Result<ExitStatus> {
+    let mut noticed: Option<Instant> = None;
+    let mut told = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let signal = signal().load(Ordering::Relaxed);
+        if signal != 0 && !told && noticed.get_or_insert_with(Instant::now).elapsed() >= grace {
+            told = true;
+            // On Windows the console tells all of its processes.
+            #[cfg(unix)]
+            Command::new("kill")
+                .args([format!("-{signal}"), "--".to_owned(), format!("-{}", child.id())])
+                .status()?;
+        }
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Starts to note Ctrl-C instead of dying from it. A handler, unlike an ignored
-/// signal, is not inherited: children still end on Ctrl-C.
+/// Fails once SIGINT (Ctrl-C) or SIGTERM came, with exit code 130 or 143.
+///
+/// # Errors
+/// After a signal only.
+pub fn interrupted() -> Result<()> {
+    match signal().load(Ordering::Relaxed) {
+        0 => Ok(()),
+        signal => Err(Failure::new("interrupted")
+            .code(128 + signal as i32)
+            .hint("cargo xtask status   # where things stand")
+            .into()),
+    }
+}
+
+/// Starts to note SIGINT and SIGTERM instead of dying from them. A handler,
+/// unlike an ignored signal, is not inherited: children still end.
 ///
 /// # Errors
 /// When the operating system refuses the handler.
-pub fn note_ctrl_c() -> Result<()> {
-    signal_hook::flag::register(signal_hook::consts::SIGINT, sigint().clone())
-        .context("installing a Ctrl-C handler")?;
+pub fn note_signals() -> Result<()> {
+    for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_usize(number, signal().clone(), number as usize)
+            .context("installing a signal handler")?;
+    }
     Ok(())
 }
 
-fn sigint() -> &'static Arc<AtomicBool> {
-    static SIGINT: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    SIGINT.get_or_init(Arc::default)
+/// The number of the last signal that came, or 0.
+fn signal() -> &'static Arc<AtomicUsize> {
+    static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+    SIGNAL.get_or_init(Arc::default)
 }
 
 fn command(sh: &Shell, invocation: &Invocation) -> Command {
@@ -248,9 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_passes_the_childs_code_on() {
-        let error = stream(&Shell::new().unwrap(), &sh("exit 17")).unwrap_err();
+    fn streams_pass_the_childs_code_on_and_know_causes() {
+        let shell = Shell::new().unwrap();
+        let error = stream(&shell, &sh("exit 17")).unwrap_err();
         assert_eq!(crate::failure::exit_code(&error), 17);
+        let noted = sh("echo out; echo 'port is already allocated' >&2; exit 3");
+        let error = stream_and_note(&shell, &noted, Duration::ZERO).unwrap_err();
+        assert_eq!(crate::failure::exit_code(&error), 3);
+        assert!(error.to_string().contains("taken by another program"), "{error}");
+        stream_and_note(&shell, &sh("true"), Duration::ZERO).unwrap();
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
         &fake.xtask(&["up", "--dry-run"]),
         "full: there is no image `p-backend:latest` yet\n\
          without an NVIDIA card, known once there is an image, docker-compose.cpu.yml is added\n\
-         would run: docker compose --file docker-compose.yml --file - build --no-cache backend   # stdin: services: {backend: {image: …}}\n\
+         would run: docker compose --file docker-compose.yml --file - --progress plain build --no-cache backend   # stdin: services: {backend: {image: …}}\n\
          would run: docker run --rm --interactive --network none --entrypoint python3 localhost/xtask/p-backend:<digest>-<digest> -   # stdin: xtask/src/probe.py\n\
          would run: docker tag localhost/xtask/p-backend:<digest>-<digest> p-backend:latest\n\
          would run: docker compose up --detach --no-build backend\n--- stderr\n--- exit 0\n",
@@ -358,14 +358,14 @@ fn a_swap_that_fails_names_the_cause() {
 #[test]
 fn a_failed_build_passes_its_exit_code_on() {
     let mut fake = Fake::serving();
-    fake.answer("compose*- build backend", 17, "", "failed to solve\n");
+    fake.answer("compose*plain build backend", 17, "", "failed to solve\n");
     snapshot(
         &fake.xtask(&["fast"]),
         "fast: nothing calls for it, but you ask\n\
          no NVIDIA card on the engine's machine: adding docker-compose.cpu.yml\n--- stderr\n\
          failed to solve\n\
          error: building `backend`; what served before still does\n  \
-         because: `docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - build backend` exited with 17\n--- exit 17\n",
+         because: `docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - --progress plain build backend` exited with 17: failed to solve\n--- exit 17\n",
     );
 }
 

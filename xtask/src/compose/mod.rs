@@ -8,7 +8,7 @@ pub mod config;
 pub mod files;
 pub mod inspect;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use xshell::Shell;
@@ -60,28 +60,29 @@ impl Docker {
         Docker { on_cpu: on_cpu && self.root.join(files::CPU_FILE).is_file(), ..self.clone() }
     }
 
-    /// Runs a long command, which draws its own progress on the terminal.
+    /// Runs a long command, which Ctrl-C ends.
     ///
     /// # Errors
-    /// See [`process::stream`].
+    /// See [`process::stream_and_note`].
     pub fn run(&self, invocation: &Invocation) -> Result<()> {
-        process::stream(&self.sh, invocation)
+        process::stream_and_note(&self.sh, invocation, Duration::ZERO)
     }
 
-    /// Runs a short command that changes something and names a known cause
-    /// where it fails.
+    /// Runs a command that takes seconds and had better not be cut in half: a
+    /// swap that Ctrl-C breaks off would leave nothing that serves.
     ///
     /// # Errors
     /// See [`process::stream_and_note`].
     pub fn change(&self, invocation: &Invocation) -> Result<()> {
-        process::stream_and_note(&self.sh, invocation)
+        process::stream_and_note(&self.sh, invocation, Duration::from_secs(20))
     }
 
     /// Builds the service's image under the name `candidate`, so that the name
     /// the service runs by stays with the old image until the new one is adopted.
     pub fn build(&self, candidate: &str, no_cache: bool, pull: bool) -> Invocation {
         let overlay = format!("services: {{{SERVICE}: {{image: \"{candidate}\"}}}}\n");
-        let mut args = vec!["build"];
+        // Plain, since the output is read along for known causes of failure.
+        let mut args = vec!["--progress", "plain", "build"];
         args.extend(no_cache.then_some("--no-cache"));
         args.extend(pull.then_some("--pull"));
         args.push(SERVICE);
