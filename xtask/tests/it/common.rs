@@ -73,7 +73,6 @@ impl Repo {
         repo.write("backend/requirements.txt", "torch==2.5.1\n");
         repo.write("backend/app.sh", APP);
         repo.write("backend/python3", PYTHON);
-        #[cfg(unix)]
         executable(&repo.root.join("backend/python3"));
         repo
     }
@@ -173,7 +172,6 @@ impl Run {
     }
 }
 
-#[cfg(unix)]
 pub fn executable(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,10 +1,6 @@
 //! Whole runs against a fake `docker`: machines and failures that no test
 //! machine has, and what is said about them.
-#![cfg(unix)]
-
-mod common;
-
-use common::{Repo, Run, executable};
+use crate::common::{Repo, Run, executable};
 
 /// A repository, and a `docker` that logs its arguments and answers as told.
 struct Fake {
