@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    compose::{self, CacheRecord, Image},
+    compose::{self, CacheRecord},
     provenance, report,
     requirements::{self, Pins},
     state::State,
@@ -14,26 +14,30 @@ use crate::{
 /// project, and the image that had the service's name, unless somebody gave it
 /// another. Nothing is forced and nothing is pruned.
 ///
-/// With `packages` (after `full`) it also says which versions changed and how
-/// much disk was freed, and drops the build cache that only the superseded
-/// image's layers needed: the engine would otherwise keep them all.
+/// After `full` it also says which versions changed to `packages` and how much
+/// disk was freed, and drops the build cache that only the superseded image's
+/// layers needed: the engine would otherwise keep them all.
 ///
 /// # Errors
 /// When the engine no longer answers.
-pub fn after(state: &State, new: &Image, packages: Option<&Pins>) -> Result<()> {
-    let docker = &state.docker;
-    let old = state.image.as_ref().filter(|old| old.id != new.id);
+pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
+    let (docker, project) = (&state.docker, &state.project);
+    let new = docker.image(&project.image)?.map(|image| image.id);
+    let old = state.image.as_ref().filter(|old| Some(&old.id) != new.as_ref());
     let mut before = None;
-    if let (Some(old), Some(packages)) = (old, packages) {
+    if let (Some(old), true) = (old, full) {
         println!("removing the superseded image; this may take a minute");
-        tell_versions(&Report::parse(&docker.python_in_image(&old.id, PROBE)?).packages, packages);
-        // Some servers take minutes to count; what was done is not undone by that.
+        // Neither is worth failing for: the new image serves.
+        let report = docker.python_in_image(&old.id, PROBE).map(|probe| Report::parse(&probe));
+        tell_versions(report.ok().map(|report| report.packages).as_ref(), packages);
         before = docker.disk_use().ok().zip(docker.build_cache().ok());
     }
 
-    let name = state.candidate();
-    for tag in docker.tags(&provenance::repository(&state.project.name))? {
-        if tag != name && tag != provenance::record_name(&name) {
+    let name = state.inputs.as_ref().map(|inputs| provenance::name(&project.name, inputs));
+    let names = name.iter().flat_map(|name| [name.clone(), provenance::record_name(name)]);
+    let names: Vec<String> = names.collect();
+    for tag in docker.tags(&provenance::repository(&project.name))? {
+        if !names.contains(&tag) {
             docker.quietly(&compose::remove_image(&tag))?;
         }
     }
@@ -45,7 +49,7 @@ pub fn after(state: &State, new: &Image, packages: Option<&Pins>) -> Result<()> 
     if kept {
         let id = report::short(&old.id);
         println!("the superseded image {id} stays: another name or container uses it");
-    } else if packages.is_some() {
+    } else if full {
         let freed = before.and_then(|(bytes, cache)| {
             for id in superseded(&cache, &docker.build_cache().ok()?) {
                 docker.quietly(&compose::remove_build_cache(&id)).ok()?;
@@ -64,8 +68,10 @@ pub fn after(state: &State, new: &Image, packages: Option<&Pins>) -> Result<()> 
 fn superseded(before: &[CacheRecord], after: &[CacheRecord]) -> Vec<String> {
     let had_image = |id: &str| before.iter().any(|record| record.shared && record.id == id);
     let unshared = || after.iter().filter(|record| !record.shared);
-    let mut ids: Vec<String> =
-        unshared().filter(|record| had_image(&record.id)).map(|record| record.id.clone()).collect();
+    let mut ids: Vec<String> = unshared()
+        .filter(|record| had_image(&record.id) && !record.id.is_empty())
+        .map(|record| record.id.clone())
+        .collect();
     loop {
         let children: Vec<String> = unshared()
             .filter(|record| !ids.contains(&record.id))
@@ -88,15 +94,14 @@ fn superseded(before: &[CacheRecord], after: &[CacheRecord]) -> Vec<String> {
     ordered
 }
 
-fn tell_versions(old: &Pins, new: &Pins) {
+fn tell_versions(old: Option<&Pins>, new: Option<&Pins>) {
+    let (Some(old), Some(new)) = (old.filter(|old| !old.is_empty()), new) else {
+        println!("package versions: one of the images has no Python to ask");
+        return;
+    };
     let changes: Vec<_> = requirements::changes(old, new).iter().map(ToString::to_string).collect();
-    match &*changes {
-        _ if old.is_empty() => {
-            println!("package versions: the superseded image has no Python to ask")
-        }
-        [] => println!("package versions: none changed"),
-        changes => println!("package versions: {}", changes.join(", ")),
-    }
+    let changes = if changes.is_empty() { "none changed".to_owned() } else { changes.join(", ") };
+    println!("package versions: {changes}");
 }
 
 #[cfg(test)]

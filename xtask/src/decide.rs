@@ -95,21 +95,22 @@ pub struct Situation {
 /// Chooses the cheapest action after which the current sources and the current
 /// configuration serve.
 pub fn decide(situation: &Situation) -> Decision {
-    let restart = || container_reason(situation).map(|reason| (Action::Restart, vec![reason]));
-    let (action, reasons) = image_reason(situation).or_else(restart).unwrap_or_else(|| {
-        let rest = match situation.container {
-            ContainerState::Starting => "it is starting",
-            _ => "it runs, from the current sources and configuration",
+    image_reason(situation).unwrap_or_else(|| {
+        let (action, reason) = match (container_reason(situation), &situation.container) {
+            (Some(reason), _) => (Action::Restart, reason),
+            (None, ContainerState::Starting) => (Action::None, "it is starting".to_owned()),
+            (None, _) => {
+                (Action::None, "it runs, from the current sources and configuration".to_owned())
+            }
         };
-        (Action::None, vec![rest.to_owned()])
-    });
-    Decision { action, reasons }
+        Decision { action, reasons: vec![reason] }
+    })
 }
 
 /// The user's own choice, with what speaks for it.
 pub fn chosen(action: Action, situation: &Situation) -> Decision {
     let reasons = match action {
-        Action::Fast | Action::Full => image_reason(situation).map(|(_, reasons)| reasons),
+        Action::Fast | Action::Full => image_reason(situation).map(|decision| decision.reasons),
         _ => container_reason(situation).map(|reason| vec![reason]),
     };
     Decision {
@@ -118,27 +119,21 @@ pub fn chosen(action: Action, situation: &Situation) -> Decision {
     }
 }
 
-/// What the image lacks that a mere restart won't put there, and which command
-/// does; none if it is current.
-pub fn left_out(situation: &Situation) -> Option<Decision> {
-    image_reason(situation).map(|(action, reasons)| Decision { action, reasons })
-}
-
-/// Why the image has to be built, and how.
-fn image_reason(situation: &Situation) -> Option<(Action, Vec<String>)> {
+/// Why the image has to be built, and how; none if it is current. A mere
+/// restart leaves that out.
+pub fn image_reason(situation: &Situation) -> Option<Decision> {
     let name = &situation.image_name;
-    match &situation.image {
-        ImageState::Missing => {
-            Some((Action::Full, vec![format!("there is no image `{name}` yet")]))
-        }
-        ImageState::Stale { requirements: true, changes } => Some((Action::Full, changes.clone())),
-        ImageState::Stale { requirements: false, changes } => Some((Action::Fast, changes.clone())),
-        ImageState::Unknown => Some((
+    let (action, reasons) = match &situation.image {
+        ImageState::Missing => (Action::Full, vec![format!("there is no image `{name}` yet")]),
+        ImageState::Stale { requirements: true, changes } => (Action::Full, changes.clone()),
+        ImageState::Stale { requirements: false, changes } => (Action::Fast, changes.clone()),
+        ImageState::Unknown => (
             Action::Fast,
             vec![format!("what `{name}` was built from is unknown (built by hand?)")],
-        )),
-        ImageState::Current | ImageState::Pulled => None,
-    }
+        ),
+        ImageState::Current | ImageState::Pulled => return None,
+    };
+    Some(Decision { action, reasons })
 }
 
 /// Why the container has to be started, restarted or recreated.
@@ -261,7 +256,7 @@ mod tests {
             (ImageState::Current, None),
             (ImageState::Pulled, None),
         ] {
-            assert_eq!(left_out(&situation(image)).map(|decision| decision.action), action);
+            assert_eq!(image_reason(&situation(image)).map(|decision| decision.action), action);
         }
     }
 }

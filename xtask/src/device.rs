@@ -4,10 +4,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
-use crate::{
-    compose::Engine,
-    failure::{Failure, GPU_REMEDIES},
-};
+use crate::failure::{Failure, GPU_REMEDY};
 
 /// Environment variable, or line in .env, that overrides the choice.
 pub const SETTING: &str = "XTASK_DEVICE";
@@ -53,7 +50,7 @@ pub fn forced(setting: Option<&str>) -> Result<Option<Device>> {
         Some("cpu") => Some(Device::Cpu("XTASK_DEVICE=cpu")),
         Some(other) => bail!(
             Failure::new(format!("{SETTING} is `{other}`"))
-                .hint(format!("set {SETTING} to gpu, cpu or auto"))
+                .advice(format!("set {SETTING} to gpu, cpu or auto"))
                 .code(2)
         ),
     })
@@ -65,11 +62,11 @@ pub fn forced(setting: Option<&str>) -> Result<Option<Device>> {
 /// # Errors
 /// When there is a card that the engine can't hand out: a GPU machine never
 /// runs on the CPU unnoticed.
-pub fn choose(engine: &Engine, card: Option<bool>) -> Result<Device> {
-    match (card, engine.has_nvidia) {
+pub fn choose(hands_out: bool, is_wsl: bool, card: Option<bool>) -> Result<Device> {
+    match (card, hands_out) {
         (Some(true) | None, true) => Ok(Device::Gpu),
         // WSL2 hands out the card as /dev/dxg; nothing shows on the PCI bus.
-        (Some(false), true) if engine.is_wsl => Ok(Device::Gpu),
+        (Some(false), true) if is_wsl => Ok(Device::Gpu),
         (Some(false), _) => Ok(Device::Cpu("no NVIDIA card on the engine's machine")),
         (None, false) => Ok(Device::Unknown),
         (Some(true), false) => Err(out_of_reach(card)),
@@ -81,12 +78,12 @@ pub fn choose(engine: &Engine, card: Option<bool>) -> Result<Device> {
 pub fn out_of_reach(card: Option<bool>) -> anyhow::Error {
     if card == Some(false) {
         return Failure::new(format!("{SETTING}=gpu, but the engine's machine has no NVIDIA card"))
-            .hint(format!("take {SETTING} out of the environment and .env"))
+            .advice(format!("take {SETTING} out of the environment and .env"))
             .into();
     }
     let failure =
         Failure::new("the engine's machine has an NVIDIA card, but Docker cannot reach it");
-    GPU_REMEDIES.iter().fold(failure, |failure, remedy| failure.hint(*remedy)).into()
+    failure.remedy(&GPU_REMEDY).into()
 }
 
 #[cfg(test)]
@@ -95,8 +92,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_machine() {
-        let engine = |has_nvidia, is_wsl| Engine { has_nvidia, is_wsl, ..Engine::default() };
-        for (has_nvidia, is_wsl, card, want) in [
+        for (hands_out, is_wsl, card, want) in [
             (true, false, Some(true), Some("gpu")),
             (true, false, None, Some("gpu")),
             (true, false, Some(false), Some("cpu")),
@@ -106,8 +102,8 @@ mod tests {
             (false, false, None, Some("unknown")),
             (false, false, Some(true), None),
         ] {
-            let got = choose(&engine(has_nvidia, is_wsl), card).ok().map(Device::word);
-            assert_eq!(got, want, "nvidia {has_nvidia} wsl {is_wsl} card {card:?}");
+            let got = choose(hands_out, is_wsl, card).ok().map(Device::word);
+            assert_eq!(got, want, "gpus {hands_out} wsl {is_wsl} card {card:?}");
         }
     }
 

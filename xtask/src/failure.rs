@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-/// An error with its exit code and the commands that mend it.
+/// An error with its exit code, and what to do about it.
 ///
-/// The message is lowercase and without a full stop; each hint is one runnable
-/// command or one short sentence, printed on a line of its own.
+/// The message is lowercase and without a full stop. Advice is one sentence;
+/// hints are commands to run, in order. Each gets a line of its own.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
+    advice: Option<String>,
     hints: Vec<String>,
     code: i32,
     cause: Option<anyhow::Error>,
@@ -17,12 +18,18 @@ pub struct Failure {
 impl Failure {
     /// A failure that ends xtask with exit code 1.
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), hints: Vec::new(), code: 1, cause: None }
+        Failure { message: message.into(), advice: None, hints: Vec::new(), code: 1, cause: None }
     }
 
-    /// Adds what to run or to do next.
-    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
-        self.hints.push(hint.into());
+    /// Adds a command to run.
+    pub fn hint(mut self, command: impl Into<String>) -> Failure {
+        self.hints.push(command.into());
+        self
+    }
+
+    /// Says what to do where no command does it.
+    pub fn advice(mut self, sentence: impl Into<String>) -> Failure {
+        self.advice = Some(sentence.into());
         self
     }
 
@@ -40,23 +47,30 @@ impl Failure {
         self
     }
 
-    /// What to run or to do next, in the order in which to try.
-    pub fn hints(&self) -> &[String] {
-        &self.hints
-    }
-
-    /// A docker command that ended with `code`, having written `stderr`; known
-    /// failures are said in the user's words.
-    pub fn of_command(command: &str, code: i32, stderr: &str) -> Failure {
-        if let Some((_, says, hints)) =
-            KNOWN.iter().find(|(marks, ..)| marks.iter().any(|m| stderr.contains(m)))
+    /// A command that ended with `code`, having written `output`; known failures
+    /// of docker are said in the user's words.
+    pub fn of_command(command: &str, code: i32, output: &str) -> Failure {
+        if let Some((_, says, remedy)) =
+            KNOWN.iter().find(|(marks, ..)| marks.iter().any(|mark| output.contains(mark)))
         {
-            let failure = Failure::new(*says).code(code);
-            return hints.iter().fold(failure, |f, hint| f.hint(*hint));
+            return Failure::new(*says).code(code).remedy(remedy);
         }
-        let last = stderr.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
+        let last = output.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
         Failure::new(format!("`{command}` exited with {code}{last}")).code(code)
     }
+
+    /// Adds a known remedy.
+    pub fn remedy(self, (advice, commands): &Remedy) -> Failure {
+        let failure = if advice.is_empty() { self } else { self.advice(*advice) };
+        commands.iter().fold(failure, |failure, command| failure.hint(*command))
+    }
+}
+
+/// All advice and all commands along an error's chain.
+pub fn remedies(error: &anyhow::Error) -> (Vec<String>, Vec<String>) {
+    let failures = || error.chain().filter_map(|cause| cause.downcast_ref::<Failure>());
+    let advice = failures().filter_map(|failure| failure.advice.clone()).collect();
+    (advice, failures().flat_map(|failure| failure.hints.clone()).collect())
 }
 
 impl fmt::Display for Failure {
@@ -71,28 +85,46 @@ impl std::error::Error for Failure {
     }
 }
 
-/// What to do on a machine whose card Docker can't hand out.
-pub const GPU_REMEDIES: [&str; 3] = [
-    "install nvidia-container-toolkit on the engine's machine",
-    "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
-    "XTASK_DEVICE=cpu cargo xtask up   # to run on the CPU all the same",
-];
+/// A sentence (may be empty) and commands.
+pub type Remedy = (&'static str, &'static [&'static str]);
 
-/// Failures of docker that people meet: what its output contains, what that
-/// means, and what to do. The first match wins, so the specific stand first.
-const KNOWN: &[(&[&str], &str, &[&str])] = &[
+/// What to do on a machine whose card Docker can't hand out.
+pub const GPU_REMEDY: Remedy = (
+    "install nvidia-container-toolkit on the engine's machine, then wire it as below",
+    &[
+        "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
+        "XTASK_DEVICE=cpu cargo xtask up   # to run on the CPU all the same",
+    ],
+);
+
+const START_ENGINE: &str = "sudo systemctl start docker   # or start Docker Desktop";
+
+/// Failures of docker and of builds that people meet: what the output contains,
+/// what that means, and what to do. The first match wins, so the specific stand
+/// first.
+const KNOWN: &[(&[&str], &str, Remedy)] = &[
     (
-        &["could not select device driver \"nvidia\"", "failed to discover GPU vendor from CDI"],
+        &["could not select device driver", "failed to discover GPU vendor from CDI"],
         "the service asks for an NVIDIA GPU, and the engine cannot hand one out",
-        &GPU_REMEDIES,
+        GPU_REMEDY,
     ),
     (
-        &[
-            "permission denied while trying to connect to the Docker daemon",
-            "permission denied while trying to connect to the docker API",
-        ],
+        &["Driver/library version mismatch"],
+        "the NVIDIA driver was upgraded, but the machine runs the old one",
+        ("reboot the engine's machine", &[]),
+    ),
+    (
+        &["nvidia-container-cli: mount error", "libEGL_nvidia.so"],
+        "the list of the driver's files for containers (CDI) is out of date",
+        (
+            "",
+            &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "cargo xtask restart"],
+        ),
+    ),
+    (
+        &["permission denied while trying to connect to the"],
         "no permission to talk to the Docker engine",
-        &["sudo usermod -aG docker $USER   # then log out and in again"],
+        ("", &["sudo usermod -aG docker $USER   # then log out and in again"]),
     ),
     (
         &[
@@ -101,25 +133,38 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
             "error during connect",
         ],
         "the Docker engine does not answer",
-        &[
-            "sudo systemctl start docker   # or start Docker Desktop",
-            "docker context ls   # which engine is meant; DOCKER_HOST, if set, wins",
-        ],
+        (
+            "",
+            &[
+                START_ENGINE,
+                "docker context ls   # which engine is meant; DOCKER_HOST, if set, wins",
+            ],
+        ),
     ),
     (
         &[
             "'compose' is not a docker command",
             "unknown command: docker compose",
             "unknown shorthand flag: 'f' in -f",
-            "unknown flag: --dry-run",
         ],
         "Docker Compose 2.24 or newer is missing",
-        &["docs.docker.com/compose/install, or on Debian and Ubuntu: cargo xtask up --setup"],
+        (
+            "docs.docker.com/compose/install tells how to install it",
+            &["cargo xtask up --setup   # on Debian and Ubuntu"],
+        ),
     ),
     (
         &["port is already allocated", "address already in use"],
         "the port that the service publishes is taken by another program",
-        &["set BACKEND_PORT to a free port in .env, then: cargo xtask restart"],
+        ("set BACKEND_PORT in .env to a free port", &["cargo xtask restart"]),
+    ),
+    (
+        &["no such image", "No such image"],
+        "an image that the service needs is not on the engine",
+        (
+            "a service that it depends on may have to be built first",
+            &["docker compose build", "cargo xtask up"],
+        ),
     ),
     (
         &[
@@ -128,8 +173,8 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
             "unknown instruction",
             "failed to read dockerfile",
         ],
-        "the Dockerfile is not one",
-        &["the lines above name its faulty line"],
+        "the Dockerfile has a fault",
+        ("the lines above name it", &[]),
     ),
     (
         &[
@@ -139,9 +184,10 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
             "failed to authorize",
         ],
         "the base image is neither on the engine nor to be had from its registry",
-        &[
-            "docker pull tells why; on Debian and Ubuntu `cargo xtask up --setup` makes one without a registry",
-        ],
+        (
+            "see whether the FROM line and the network are right",
+            &["cargo xtask up --setup   # makes Debian's base image without a registry"],
+        ),
     ),
     (
         &[
@@ -150,7 +196,7 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
             "not found in the package registry",
         ],
         "a requirement does not exist in that version",
-        &["the lines above name it; mend backend/requirements.txt"],
+        ("the lines above name it; mend backend/requirements.txt", &[]),
     ),
     (
         &[
@@ -159,28 +205,28 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
             "Temporary failure in name resolution",
             "Temporary failure resolving",
         ],
-        "the package index does not answer",
-        &["try again, or name another index: UV_DEFAULT_INDEX in .env"],
+        "a package index does not answer",
+        ("try again, or name another index by UV_DEFAULT_INDEX in .env", &[]),
     ),
     (
         &["rpc error: code = Unavailable", "error reading from server: EOF", "graceful_stop"],
         "the Docker engine went away in the middle",
-        &["sudo systemctl start docker   # or start Docker Desktop"],
+        ("", &[START_ENGINE, "cargo xtask up"]),
     ),
     (
         &["no space left on device"],
         "the disk of the engine's machine is full",
-        &["docker system df shows what Docker holds there"],
+        ("remove what you no longer need there", &["docker system df   # what Docker holds"]),
     ),
     (
-        &["client version", "is too old. Minimum supported API version"],
+        &["is too old. Minimum supported API version"],
         "the engine is newer than this Docker CLI can speak to",
-        &["upgrade the Docker CLI and its Compose plugin"],
+        ("upgrade the Docker CLI and its Compose plugin", &[]),
     ),
 ];
 
 /// Renders an error chain for the terminal: the failure, its causes one a line
-/// beneath it, and the hints of all of them last.
+/// beneath it, and what to do last.
 pub fn render(error: &anyhow::Error) -> String {
     let mut chain = error.chain();
     let mut text =
@@ -188,9 +234,11 @@ pub fn render(error: &anyhow::Error) -> String {
     for cause in chain {
         text += &format!("  because: {cause}\n");
     }
-    for hint in
-        error.chain().filter_map(|cause| cause.downcast_ref::<Failure>()).flat_map(|f| &f.hints)
-    {
+    let (advice, mut commands) = remedies(error);
+    if advice.is_empty() && commands.is_empty() {
+        commands.push("cargo xtask doctor".to_owned());
+    }
+    for hint in advice.iter().chain(&commands) {
         text += &format!("hint: {hint}\n");
     }
     text
@@ -252,7 +300,7 @@ mod tests {
         .context("building `backend`");
         assert_eq!(
             render(&error),
-            "error: building `backend`\n  because: `docker compose build backend` exited with 17: last words\n"
+            "error: building `backend`\n  because: `docker compose build backend` exited with 17: last words\nhint: cargo xtask doctor\n"
         );
         assert_eq!(exit_code(&error), 17);
     }

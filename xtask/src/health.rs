@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    compose::{Container, Docker, SERVICE},
+    compose::{Container, Docker, Project, SERVICE},
     failure::Failure,
     process,
 };
@@ -19,22 +19,36 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long a container without a healthcheck has to run before it counts as up.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Waits until the service in the container with this id answers, at most
-/// `timeout`; returns the container as it is then.
+/// Waits until the service in `project`'s container answers, at most `timeout`;
+/// returns the container as it is then. Restarts by the engine that `before`
+/// already had, while its process is still the same, are forgiven.
 ///
 /// # Errors
 /// When the container ends, crashes again and again, or doesn't answer in time;
 /// its last log lines are printed first. With exit code 130 after Ctrl-C.
-pub fn wait(docker: &Docker, id: &str, timeout: Duration) -> Result<Container> {
+pub fn wait(
+    docker: &Docker,
+    project: &Project,
+    before: Option<&Container>,
+    timeout: Duration,
+) -> Result<Container> {
     let started = Instant::now();
+    let id = match docker.container(project)? {
+        Some(container) => container.id,
+        None => {
+            return Err(Failure::new("Compose made no container")
+                .hint("cargo xtask doctor")
+                .into());
+        }
+    };
     loop {
         process::interrupted()?;
-        let Some(container) = docker.container_by_id(id)? else {
+        let Some(container) = docker.container_by_id(&id)? else {
             return Err(Failure::new("the container was removed while starting")
                 .hint("cargo xtask up")
                 .into());
         };
-        match verdict(&container) {
+        match verdict(&container, forgiven(&container, before)) {
             Verdict::Ended => return Err(crashed(docker, container)),
             Verdict::Healthy => return Ok(container),
             Verdict::Running if container.healthcheck.is_none() && started.elapsed() > SETTLED => {
@@ -59,11 +73,19 @@ enum Verdict {
     Running,
 }
 
+/// How many restarts by the engine are none of ours.
+fn forgiven(container: &Container, before: Option<&Container>) -> u64 {
+    let same = |before: &&Container| {
+        before.id == container.id && before.started_at == container.started_at
+    };
+    before.filter(same).map_or(0, |before| before.restarts)
+}
+
 /// A container that ended once since it was started has crashed, even if the
 /// engine has restarted it by now.
-fn verdict(container: &Container) -> Verdict {
+fn verdict(container: &Container, forgiven: u64) -> Verdict {
     match (&*container.state, container.health.as_deref()) {
-        ("running", _) if container.restarts > 0 => Verdict::Ended,
+        ("running", _) if container.restarts > forgiven => Verdict::Ended,
         ("running", Some("healthy")) => Verdict::Healthy,
         ("running" | "created", _) => Verdict::Running,
         _ => Verdict::Ended,
@@ -124,7 +146,16 @@ mod tests {
                 restarts,
                 ..Container::default()
             };
-            assert_eq!(verdict(&container), want, "{state} {health:?} {restarts}");
+            assert_eq!(verdict(&container, 0), want, "{state} {health:?} {restarts}");
         }
+        let container = |started: &str| Container {
+            started_at: started.into(),
+            restarts: 2,
+            ..Container::default()
+        };
+        let (before, after) = (container("noon"), container("one"));
+        assert_eq!(forgiven(&before, Some(&before)), 2, "what happened before is no fault of ours");
+        assert_eq!(forgiven(&after, Some(&before)), 0, "it crashed since");
+        assert_eq!(forgiven(&after, None), 0);
     }
 }

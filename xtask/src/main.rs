@@ -97,7 +97,8 @@ struct Wish {
 fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
     let started = Instant::now();
     let word = wish.action.map_or("up", Action::word);
-    let (state, mut memory, _lock) = observe_alone(root, word, common)?;
+    let (state, _lock) = observe_alone(root, word, common)?;
+    let mut memory = Memory::of(root);
     let decision = match wish.action {
         None => decide::decide(&state.situation),
         Some(action) => decide::chosen(action, &state.situation),
@@ -108,15 +109,15 @@ fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
         bail!(
             Failure::new(format!("fast refuses: {}", changes.join("; ")))
                 .hint("cargo xtask full")
-                .hint("to build with cache all the same: cargo xtask fast --force")
+                .hint("cargo xtask fast --force   # to build with cache all the same")
         );
     }
     println!("{}", report::decision(&decision, &memory));
     let left_out =
-        decide::left_out(&state.situation).filter(|_| decision.action == Action::Restart);
+        decide::image_reason(&state.situation).filter(|_| decision.action == Action::Restart);
     let options =
         Options { started, dry_run: common.dry_run, timeout: common.timeout, pull: wish.pull };
-    rebuild::carry_out(decision.action, state, &mut memory, &options)?;
+    rebuild::carry_out(root, decision.action, state, &mut memory, &options)?;
     if let Some(Decision { action, reasons }) = left_out {
         println!("not in the container: {}", reasons.join("; "));
         println!("hint: cargo xtask {}", action.word());
@@ -126,7 +127,7 @@ fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
 
 /// Puts the image back that served before the last swap.
 fn roll_back(root: &Path, common: &Common) -> Result<()> {
-    let (state, _, _lock) = observe_alone(root, "rollback", common)?;
+    let (state, _lock) = observe_alone(root, "rollback", common)?;
     if common.dry_run {
         for command in way_back::commands(&state)? {
             println!("would run: {command}");
@@ -137,29 +138,26 @@ fn roll_back(root: &Path, common: &Common) -> Result<()> {
 }
 
 /// Takes the project's lock, unless for a dry run, and looks at everything.
-fn observe_alone(
-    root: &Path,
-    command: &str,
-    common: &Common,
-) -> Result<(State, Memory, Option<Lock>)> {
+fn observe_alone(root: &Path, command: &str, common: &Common) -> Result<(State, Option<Lock>)> {
     let docker = Docker::new(root.to_owned())?;
     let ground = Ground::of(&docker)?;
     let take = || lock::take(&ground.engine.id, &ground.project.name, command);
     let lock = (!common.dry_run).then(take).transpose()?;
-    let mut memory = Memory::of(root);
-    let state = state::observe(root, &docker, ground, &mut memory)?;
-    Ok((state, memory, lock))
+    Ok((state::observe(root, &docker, ground)?, lock))
 }
 
 fn status(root: &Path, json: bool) -> Result<()> {
-    let mut memory = Memory::of(root);
     let docker = Docker::new(root.to_owned())?;
-    let state = state::observe(root, &docker, Ground::of(&docker)?, &mut memory)?;
+    let state = state::observe(root, &docker, Ground::of(&docker)?)?;
     let decision = decide::decide(&state.situation);
     if json {
         println!("{:#}", report::status_json(&state, &decision));
     } else {
-        println!("{}\n{}", report::decision(&decision, &memory), report::container_line(&state));
+        println!(
+            "{}\n{}",
+            report::decision(&decision, &Memory::of(root)),
+            report::container_line(&state)
+        );
     }
     Ok(())
 }

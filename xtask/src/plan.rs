@@ -1,9 +1,10 @@
-//! The plan: what an action consists of, and the docker command of each step.
+//! The plan: what an action consists of, and the docker commands of each step.
 
 use crate::{
     compose::{self, SERVICE},
-    decide::{Action, ContainerState, Drift, Situation},
+    decide::{Action, ContainerState, Drift, ImageState, Situation},
     process::Invocation,
+    provenance,
     state::State,
     torch::PROBE,
 };
@@ -11,14 +12,15 @@ use crate::{
 /// One thing to do; together they are the plan.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
-    /// Builds the new image under its own name.
+    /// Builds the new image under a name that says nothing yet.
     Build {
         no_cache: bool,
         pull: bool,
     },
     /// Makes sure that torch imports in the new image and is the pinned version.
     CheckTorch,
-    /// Gives the new image the service's name.
+    /// Gives the new image the service's names, and the one that says what it
+    /// was built from.
     Adopt,
     Unpause,
     Restart,
@@ -26,8 +28,10 @@ pub enum Step {
     Up,
     /// Waits until the service answers.
     Await,
-    /// Removes the superseded image.
-    Forget,
+    /// Removes what is superseded.
+    Forget {
+        full: bool,
+    },
 }
 
 /// The steps of an action in a situation. Pure.
@@ -35,7 +39,9 @@ pub fn plan(action: Action, situation: &Situation, pull: bool) -> Vec<Step> {
     let full = action == Action::Full;
     let stopped =
         matches!(situation.container, ContainerState::Missing | ContainerState::Stopped { .. });
-    let start = if stopped || situation.drift != Drift::None { Step::Up } else { Step::Restart };
+    // Without an image Compose can start nothing anew.
+    let start =
+        stopped || (situation.drift != Drift::None && situation.image != ImageState::Missing);
     let mut steps = Vec::new();
     if action >= Action::Fast {
         steps.push(Step::Build { no_cache: full, pull: full && pull });
@@ -45,94 +51,100 @@ pub fn plan(action: Action, situation: &Situation, pull: bool) -> Vec<Step> {
     if action > Action::None {
         // Neither restarting nor recreating works on a frozen process.
         steps.extend((situation.container == ContainerState::Paused).then_some(Step::Unpause));
-        steps.push(if action == Action::Restart { start } else { Step::Up });
+        let restart = action == Action::Restart && !start;
+        steps.push(if restart { Step::Restart } else { Step::Up });
     }
     // A service that is starting is waited for, even if there is nothing to do.
     steps.push(Step::Await);
-    steps.extend((action >= Action::Fast).then_some(Step::Forget));
+    steps.extend((action >= Action::Fast).then_some(Step::Forget { full }));
     steps
 }
 
-/// The docker command of a step; none for those that only watch.
-pub fn command(step: Step, state: &State) -> Option<Invocation> {
-    let docker = &state.docker;
-    Some(match step {
-        Step::Build { no_cache, pull } => docker.build(&state.candidate(), no_cache, pull),
-        Step::CheckTorch => compose::python_in(&state.candidate(), PROBE),
-        Step::Adopt => compose::tag(&state.candidate(), &state.project.image),
-        Step::Unpause => docker.unpause(),
-        Step::Restart => docker.restart(),
-        Step::Up => docker.up(),
-        Step::Forget => compose::remove_image(&state.image.as_ref()?.id),
-        Step::Await => return None,
-    })
+/// The docker commands of a step; those of `Forget` depend on what the build
+/// yields, and [`show`] says so.
+pub fn commands(step: Step, state: &State) -> Vec<Invocation> {
+    let (docker, project) = (&state.docker, &state.project);
+    let building = provenance::building(&project.name);
+    match step {
+        Step::Build { no_cache, pull } => vec![docker.build(&building, no_cache, pull)],
+        Step::CheckTorch => vec![compose::python_in(&building, PROBE)],
+        Step::Adopt => {
+            let tags = project.build.iter().flat_map(|build| build.tags.iter().cloned());
+            let ours = state.inputs.as_ref().map(|inputs| provenance::name(&project.name, inputs));
+            let names = ours.into_iter().chain([project.image.clone()]).chain(tags);
+            names.map(|name| compose::tag(&building, &name)).collect()
+        }
+        Step::Unpause => vec![docker.unpause()],
+        Step::Restart => vec![docker.restart()],
+        Step::Up => vec![docker.up()],
+        Step::Await | Step::Forget { .. } => Vec::new(),
+    }
 }
 
-/// Prints the command of a step instead of running it.
+/// Prints the commands of a step instead of running them.
 pub fn show(step: Step, state: &State) {
     let note = match step {
-        Step::Build { .. } => format!("   # stdin: services: {{{SERVICE}: {{image: …}}}}"),
+        Step::Build { .. } => {
+            format!("   # stdin: services: {{{SERVICE}: {{image: …, build: {{tags: !reset []}}}}}}")
+        }
         Step::CheckTorch => "   # stdin: xtask/src/probe.py".to_owned(),
-        Step::Forget => "   # if the build yields another image".to_owned(),
         _ => String::new(),
     };
-    if let Some(command) = command(step, state) {
+    for command in commands(step, state) {
         println!("would run: {command}{note}");
+    }
+    match step {
+        Step::Adopt => {
+            println!("would run: docker import …   # the record of what the image was built from")
+        }
+        Step::Forget { full } => {
+            println!(
+                "would run: docker image rm …   # the superseded image and its names, if the build yields another"
+            );
+            if full {
+                println!(
+                    "would run: docker buildx prune --filter id=…   # the build cache that only it used"
+                );
+            }
+        }
+        _ => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::ImageState;
 
     #[test]
     fn every_action_in_every_kind_of_situation() {
-        use {Action as A, ContainerState as C, Drift as D, Step as S};
+        use {Action as A, ContainerState as C, Drift as D, ImageState as I, Step as S};
         let build = |no_cache, pull| S::Build { no_cache, pull };
         let exited = || C::Stopped { state: "exited".into(), exit_code: 1 };
-        for (action, container, drift, pull, want) in [
-            (A::None, C::Starting, D::None, false, vec![S::Await]),
-            (A::Restart, C::Serving, D::None, false, vec![S::Restart, S::Await]),
-            (A::Restart, C::Unhealthy, D::None, false, vec![S::Restart, S::Await]),
-            (A::Restart, C::Serving, D::Configuration, false, vec![S::Up, S::Await]),
-            (A::Restart, C::Serving, D::Image, false, vec![S::Up, S::Await]),
-            (A::Restart, exited(), D::None, false, vec![S::Up, S::Await]),
-            (A::Restart, C::Missing, D::None, false, vec![S::Up, S::Await]),
-            (A::Restart, C::Paused, D::None, false, vec![S::Unpause, S::Restart, S::Await]),
-            (
-                A::Fast,
-                C::Serving,
-                D::None,
-                true,
-                vec![build(false, false), S::Adopt, S::Up, S::Await, S::Forget],
-            ),
-            (
-                A::Full,
-                C::Missing,
-                D::None,
-                true,
-                vec![build(true, true), S::CheckTorch, S::Adopt, S::Up, S::Await, S::Forget],
-            ),
-            (
-                A::Full,
-                C::Paused,
-                D::None,
-                false,
-                vec![
-                    build(true, false),
-                    S::CheckTorch,
-                    S::Adopt,
-                    S::Unpause,
-                    S::Up,
-                    S::Await,
-                    S::Forget,
-                ],
-            ),
+        let fast = [build(false, false), S::Adopt, S::Up, S::Await, S::Forget { full: false }];
+        let full = [
+            build(true, true),
+            S::CheckTorch,
+            S::Adopt,
+            S::Unpause,
+            S::Up,
+            S::Await,
+            S::Forget { full: true },
+        ];
+        for (action, image, container, drift, want) in [
+            (A::None, I::Current, C::Starting, D::None, &[S::Await][..]),
+            (A::Restart, I::Current, C::Serving, D::None, &[S::Restart, S::Await]),
+            (A::Restart, I::Current, C::Unhealthy, D::None, &[S::Restart, S::Await]),
+            (A::Restart, I::Current, C::Serving, D::Configuration, &[S::Up, S::Await]),
+            (A::Restart, I::Current, C::Serving, D::Image, &[S::Up, S::Await]),
+            (A::Restart, I::Missing, C::Serving, D::Configuration, &[S::Restart, S::Await]),
+            (A::Restart, I::Current, exited(), D::None, &[S::Up, S::Await]),
+            (A::Restart, I::Current, C::Missing, D::None, &[S::Up, S::Await]),
+            (A::Restart, I::Current, C::Paused, D::None, &[S::Unpause, S::Restart, S::Await]),
+            (A::Fast, I::Current, C::Serving, D::None, &fast),
+            (A::Full, I::Current, C::Paused, D::None, &full),
         ] {
-            let situation =
-                Situation { image_name: "x".into(), image: ImageState::Current, container, drift };
-            assert_eq!(plan(action, &situation, pull), want, "{action:?} {situation:?}");
+            let situation = Situation { image_name: "x".into(), image, container, drift };
+            assert_eq!(plan(action, &situation, true), want, "{action:?} {situation:?}");
         }
     }
 }

@@ -106,6 +106,7 @@ pub fn capture(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Fin
                     "`{invocation}` gave no answer within {} s",
                     cap.as_secs()
                 ))
+                .hint("docker info   # whether the engine answers at all")
                 .into());
             }
         }

@@ -49,6 +49,11 @@ fn short(digest: &str) -> &str {
     &digest[..16]
 }
 
+/// The name of an image under construction: it says nothing yet.
+pub fn building(project: &str) -> String {
+    format!("{}:building", repository(project))
+}
+
 /// The name of the image to go back to, which served until it was superseded.
 pub fn previous(project: &str) -> String {
     format!("{}:previous", repository(project))
@@ -87,7 +92,13 @@ pub enum Origin {
 pub fn origin(project: &str, image: &Image, inputs: &Inputs) -> Origin {
     let prefix = repository(project) + ":";
     let (current, requirements) = (name(project, inputs), inputs.requirements_digest());
-    let ours: Vec<&String> = image.tags.iter().filter(|tag| tag.starts_with(&prefix)).collect();
+    let is_digests = |tag: &str| {
+        let digests: Vec<_> = tag.split('-').collect();
+        digests.len() == 2
+            && digests.iter().all(|d| d.len() == 16 && d.chars().all(|c| c.is_ascii_hexdigit()))
+    };
+    let ours: Vec<&String> =
+        image.tags.iter().filter(|tag| tag.strip_prefix(&prefix).is_some_and(is_digests)).collect();
     if ours.contains(&&current) {
         return Origin::Current;
     }
@@ -161,6 +172,10 @@ mod tests {
         let origin = |names: &[String]| origin("p", &image(names, None), &now);
         assert_eq!(origin(&["p-backend:latest".into()]), Origin::Unknown);
         assert_eq!(origin(&[name("other", &now)]), Origin::Unknown);
+        assert_eq!(
+            origin(&[failed("p"), previous("p"), building("p"), record_name(&name("p", &now))]),
+            Origin::Unknown
+        );
         assert_eq!(origin(&[name("p", &code), name("p", &now)]), Origin::Current);
         assert_eq!(
             origin(&[name("p", &code)]),

@@ -1,24 +1,26 @@
 //! Acts: carries out a plan, step by step, or shows it.
 //!
 //! The old container serves until the new image is built and, for `full`,
-//! checked. The new image is built under a name of its own, so whatever goes
-//! wrong before the swap, the service's name still stands for the old one.
+//! checked. The new image is built under a name that says nothing, so whatever
+//! goes wrong before the swap, every name stands for what it stood for.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
     cleanup,
-    compose::{self, Container, Docker, Image, SERVICE, files},
+    compose::{self, Container, Image, SERVICE, files},
     decide::{Action, ContainerState, ImageState},
-    device::Device,
+    device::{self, Device},
     failure::Failure,
     health,
     memory::Memory,
     plan::{self, Step},
-    process::{self, Invocation},
-    provenance, report, requirements,
+    process, provenance, report, requirements,
     state::{self, State},
     torch::{PROBE, Report},
     way_back,
@@ -41,12 +43,17 @@ pub struct Options {
 /// # Errors
 /// When a step fails; what served before the swap then still does.
 pub fn carry_out(
+    root: &Path,
     action: Action,
     mut state: State,
     memory: &mut Memory,
     options: &Options,
 ) -> Result<()> {
-    if action == Action::Restart && state.situation.image == ImageState::Missing {
+    let nothing_runs = matches!(
+        state.situation.container,
+        ContainerState::Missing | ContainerState::Stopped { .. }
+    );
+    if action == Action::Restart && state.situation.image == ImageState::Missing && nothing_runs {
         bail!(
             Failure::new(format!("there is no image `{}` to start", state.project.image))
                 .hint("cargo xtask full")
@@ -55,12 +62,31 @@ pub fn carry_out(
     if action >= Action::Fast && state.inputs.is_none() {
         bail!(
             Failure::new(format!("service `{SERVICE}` has no `build` section in the compose file"))
-                .hint(format!("docker compose pull {SERVICE}, then: cargo xtask restart"))
+                .hint(format!("docker compose pull {SERVICE} && cargo xtask restart"))
         );
     }
+    if action > Action::None {
+        tell_device(&state, options.dry_run);
+    }
+    let steps = plan::plan(action, &state.situation, options.pull);
+    if options.dry_run {
+        steps.into_iter().for_each(|step| plan::show(step, &state));
+        return Ok(());
+    }
+    let mut run = Run { root, action, options, new: None, packages: None };
+    for step in steps {
+        let done = run.step(step, &mut state, memory);
+        done.map_err(|error| run.look_back(step, error, &state))?;
+    }
+    Ok(())
+}
+
+fn tell_device(state: &State, dry_run: bool) {
     match state.device {
-        Device::Cpu(why) if action > Action::None => println!("{why}: adding {}", files::CPU_FILE),
-        Device::Unknown if options.dry_run => {
+        Device::Cpu(why) if state.docker.adds_cpu_file() => {
+            println!("{why}: adding {}", files::CPU_FILE)
+        }
+        Device::Unknown if dry_run => {
             println!(
                 "without an NVIDIA card, known once there is an image, {} is added",
                 files::CPU_FILE
@@ -68,134 +94,134 @@ pub fn carry_out(
         }
         _ => {}
     }
-    let steps = plan::plan(action, &state.situation, options.pull);
-    if options.dry_run {
-        for step in steps {
-            plan::show(step, &state);
-        }
-        return Ok(());
-    }
-    let mut run = Run { action, started: options.started, new: None, packages: None };
-    for step in steps {
-        let done = run.step(step, &mut state, memory, options);
-        done.map_err(|error| run.look_back(step, error, &state, options))?;
-    }
-    Ok(())
 }
 
 /// An action under way, and what its steps so far have led to.
-struct Run {
+struct Run<'a> {
+    root: &'a Path,
     action: Action,
-    started: Instant,
-    /// The image to swap to; its id may be the old one's.
+    options: &'a Options,
+    /// The image to put to use; its id may be the old one's.
     new: Option<Image>,
     /// What the check found installed in it.
     packages: Option<requirements::Pins>,
 }
 
-impl Run {
-    fn step(
-        &mut self,
-        step: Step,
-        state: &mut State,
-        memory: &mut Memory,
-        options: &Options,
-    ) -> Result<()> {
-        let command = plan::command(step, state);
-        match (step, command) {
-            (Step::Build { .. }, Some(command)) => self.new = Some(build(&command, state)?),
-            (Step::CheckTorch, _) => {
-                let checked = self.check_torch(state);
-                checked.inspect_err(|_| self.disown(state))?;
+impl Run<'_> {
+    fn step(&mut self, step: Step, state: &mut State, memory: &mut Memory) -> Result<()> {
+        match step {
+            Step::Build { .. } => self.build(step, state),
+            Step::CheckTorch => self.check_torch(state).inspect_err(|_| disown(state)),
+            Step::Adopt => self.adopt(state),
+            Step::Up => self.up(state),
+            Step::Unpause | Step::Restart => {
+                run(step, state).with_context(|| format!("restarting `{SERVICE}`"))
             }
-            (Step::Adopt, Some(command)) if self.swaps(state) => {
-                way_back::keep(state)?;
-                state.docker.change(&command).context("giving the new image its name")?;
-            }
-            (Step::Up, _) => self.up(state, memory)?,
-            (Step::Unpause | Step::Restart, Some(command)) => {
-                state.docker.change(&command).with_context(|| format!("restarting `{SERVICE}`"))?;
-            }
-            (Step::Await, _) => {
+            Step::Await => {
+                let before = state.container.as_ref();
                 let container =
-                    state.docker.container(&state.project)?.context("Compose made no container")?;
-                let container = health::wait(&state.docker, &container.id, options.timeout)?;
+                    health::wait(&state.docker, &state.project, before, self.options.timeout)?;
                 self.tell(&container, state, memory);
+                Ok(())
             }
-            (Step::Forget, _) => {
-                if let Some(new) = &self.new {
-                    cleanup::after(state, new, self.packages.as_ref())?;
-                }
-            }
-            _ => {}
+            Step::Forget { full } => cleanup::after(state, full, self.packages.as_ref()),
         }
+    }
+
+    /// Builds, and settles which image is to be used: where the new one runs
+    /// like the old, the old one is kept, so that nothing is swapped for nothing.
+    fn build(&mut self, step: Step, state: &mut State) -> Result<()> {
+        for command in plan::commands(step, state) {
+            state.docker.run(&command).map_err(|error| {
+                Failure::new(format!("building `{SERVICE}` failed; what served before still does"))
+                    .hint("cargo xtask up   # once it is mended")
+                    .because(error)
+            })?;
+        }
+        // What was edited meanwhile is in the image or not: nobody can tell, so
+        // no name may say what it was built from.
+        let now = state::read_inputs(self.root, &state.project)?;
+        if now != state.inputs {
+            println!("the sources changed while building; afterwards: cargo xtask up");
+            state.inputs = None;
+        }
+        let building = provenance::building(&state.project.name);
+        let new = state.docker.image(&building)?.context("the build left no image")?;
+        self.new = match &state.image {
+            Some(old) if old.id != new.id && old.runs_like(&new) => {
+                println!("the build yields what `{}` already is", state.project.image);
+                state.docker.change(&compose::tag(&old.id, &building))?;
+                // Nobody but this build has named it, or it has a name and stays.
+                let nameless = state.docker.image(&new.id)?.is_some_and(|new| new.tags.is_empty());
+                if nameless {
+                    state.docker.quietly(&compose::remove_image(&new.id))?;
+                }
+                Some(old.clone())
+            }
+            _ => Some(new),
+        };
         Ok(())
     }
 
     /// # Errors
     /// When torch isn't what requirements.txt pins it to be.
     fn check_torch(&mut self, state: &State) -> Result<()> {
-        let requirements =
-            state.inputs.as_ref().map(|inputs| requirements::pins(&inputs.requirements));
-        let Some(pin) = requirements.as_ref().and_then(|pins| pins.get("torch")) else {
-            println!("{} pins no torch: nothing to check in the new image", requirements::PATH);
-            return Ok(());
-        };
         println!("checking torch in the new image");
-        let report = Report::parse(&state.docker.python_in_image(&state.candidate(), PROBE)?);
-        report.check(pin).context("the new image is not fit to serve, the old one stays")?;
+        let building = provenance::building(&state.project.name);
+        let report = Report::parse(&state.docker.python_in_image(&building, PROBE)?);
+        match requirements::pins(&requirements::read(self.root)?).get("torch") {
+            Some(pin) => report.check(pin).map_err(|error| {
+                Failure::new("the new image is not fit to serve, the old one stays").because(error)
+            })?,
+            None => println!("{} pins no torch: any will do", requirements::PATH),
+        }
         self.packages = Some(report.packages);
         Ok(())
     }
 
-    /// Takes the name for good images from one that failed its check, gives it
-    /// back to the old image where that had it, and keeps the new for inspection.
-    fn disown(&self, state: &State) {
-        let (Some(new), candidate) = (&self.new, state.candidate()) else { return };
-        let failed = provenance::failed(&state.project.name);
-        let old = state.image.as_ref().filter(|old| old.tags.contains(&candidate));
-        let name_back = match old {
-            Some(old) => compose::tag(&old.id, &candidate),
-            None => compose::remove_image(&candidate),
-        };
-        // An older failure makes room. The check's own error is the one to report.
-        for command in [compose::remove_image(&failed), compose::tag(&new.id, &failed), name_back] {
-            let _ = state.docker.quietly(&command);
+    fn adopt(&self, state: &State) -> Result<()> {
+        if self.swaps(state) {
+            way_back::keep(state)?;
         }
-        eprintln!(
-            "the new image is kept as {failed}; to look inside: docker run --rm -it --entrypoint sh {failed}"
-        );
+        run(Step::Adopt, state).context("giving the new image its names")?;
+        let building = provenance::building(&state.project.name);
+        state.docker.quietly(&compose::remove_image(&building))?;
+        let Some(inputs) = &state.inputs else { return Ok(()) };
+        let record = provenance::record_name(&provenance::name(&state.project.name, inputs));
+        if state.docker.image(&record)?.is_none() {
+            let text = provenance::record(inputs);
+            state.docker.quietly(&compose::label_image(&record, provenance::LABEL, &text))?;
+        }
+        Ok(())
     }
 
     /// # Errors
     /// When the machine's card is out of reach, or Compose can't start the container.
-    fn up(&self, state: &mut State, memory: &mut Memory) -> Result<()> {
+    fn up(&self, state: &mut State) -> Result<()> {
         if let (Device::Unknown, Some(new)) = (state.device, &self.new) {
             // The first image: only now is there something to look for a card with.
-            state.device =
-                state::look_for_card(&state.docker, &state.engine, memory, None, Some(new))?;
-            if let Device::Cpu(why) = state.device {
-                println!("{why}: adding {}", files::CPU_FILE);
-                state.docker = state.docker.on_cpu(true);
-            }
+            state.device = state::look_for_card(&state.docker, &state.engine, None, Some(new))?;
+            state.docker = state.docker.on_cpu(matches!(state.device, Device::Cpu(_)));
+            tell_device(state, false);
         }
-        if let Some(command) = plan::command(Step::Up, state) {
-            state.docker.change(&command).with_context(|| format!("starting `{SERVICE}`"))?;
+        let image = self.new.as_ref().or(state.image.as_ref());
+        if state.device == Device::Gpu && !state.docker.hands_out_gpus(image) {
+            // Compose would take down what serves before it finds this out.
+            let card = state.docker.nvidia_card(state.container.as_ref(), image);
+            return Err(device::out_of_reach(card));
         }
+        run(Step::Up, state).with_context(|| format!("starting `{SERVICE}`"))?;
         // Compose counts a hung container as up to date.
         let hung = matches!(
             state.situation.container,
             ContainerState::Unhealthy | ContainerState::CrashLooping { .. }
         );
         let after = state.docker.container(&state.project)?;
-        let same = after
-            .zip(state.container.as_ref())
-            .is_some_and(|(after, before)| after.id == before.id);
-        if hung && same {
-            state
-                .docker
-                .change(&state.docker.restart())
-                .with_context(|| format!("restarting `{SERVICE}`"))?;
+        if hung
+            && after.map(|after| after.id)
+                == state.container.as_ref().map(|before| before.id.clone())
+        {
+            run(Step::Restart, state).with_context(|| format!("restarting `{SERVICE}`"))?;
         }
         Ok(())
     }
@@ -209,13 +235,7 @@ impl Run {
 
     /// After a failure: `full` goes back to the superseded image; `fast` leaves
     /// the new container to its developer and names the way back.
-    fn look_back(
-        &self,
-        step: Step,
-        error: anyhow::Error,
-        state: &State,
-        options: &Options,
-    ) -> anyhow::Error {
+    fn look_back(&self, step: Step, error: anyhow::Error, state: &State) -> anyhow::Error {
         let swapped = self.swaps(state) && [Step::Up, Step::Await].contains(&step);
         if !swapped || state.image.is_none() {
             return error;
@@ -227,7 +247,7 @@ impl Run {
                 .into();
         }
         eprintln!("the new image does not serve: going back to the superseded one");
-        let message = match way_back::go(state, options.timeout) {
+        let message = match way_back::go(state, self.options.timeout) {
             Ok(_) => "the new image does not serve; the superseded one serves again".to_owned(),
             Err(worse) => format!("the new image does not serve, and going back failed: {worse:#}"),
         };
@@ -247,51 +267,34 @@ impl Run {
         };
         if self.action == Action::None {
             println!("{says}");
-        } else {
-            let took = self.started.elapsed();
-            if self.new.is_none() || self.swaps(state) {
-                memory.took(self.action.word(), took);
-            }
-            println!(
-                "{says}, {} after the start of `{}`",
-                report::spoken(took),
-                self.action.word()
-            );
+            return;
         }
-    }
-}
-
-/// Builds, and settles which image is to serve: where the new one runs like the
-/// old, the old one is kept, so that nothing is swapped for nothing.
-fn build(command: &Invocation, state: &State) -> Result<Image> {
-    let candidate = state.candidate();
-    state
-        .docker
-        .run(command)
-        .with_context(|| format!("building `{SERVICE}`; what served before still does"))?;
-    let new = find(&state.docker, &candidate)?;
-    remember(&candidate, state)?;
-    match &state.image {
-        Some(old) if old.id != new.id && old.runs_like(&new) => {
-            state.docker.change(&compose::tag(&old.id, &candidate))?;
-            state.docker.quietly(&compose::remove_image(&new.id))?;
-            println!("the build yields what `{}` already is", state.project.image);
-            find(&state.docker, &candidate)
+        let took = self.options.started.elapsed();
+        if self.new.is_none() || self.swaps(state) {
+            memory.took(self.action.word(), took);
         }
-        _ => Ok(new),
+        println!("{says}, {} after the start of `{}`", report::spoken(took), self.action.word());
     }
 }
 
-/// Leaves a record of the inputs beside the image, if there is none yet.
-fn remember(candidate: &str, state: &State) -> Result<()> {
-    let record = provenance::record_name(candidate);
-    if let (Some(inputs), None) = (&state.inputs, state.docker.image(&record)?) {
-        let text = provenance::record(inputs);
-        state.docker.quietly(&compose::label_image(&record, provenance::LABEL, &text))?;
-    }
-    Ok(())
+/// Runs the commands of a step that is short and had better not be cut in half.
+fn run(step: Step, state: &State) -> Result<()> {
+    plan::commands(step, state).iter().try_for_each(|command| state.docker.change(command))
 }
 
-fn find(docker: &Docker, name: &str) -> Result<Image> {
-    docker.image(name)?.with_context(|| format!("the build left no image `{name}`"))
+/// Keeps an image that failed its check under a name for inspection.
+fn disown(state: &State) {
+    let (failed, building) =
+        (provenance::failed(&state.project.name), provenance::building(&state.project.name));
+    // An older failure makes room. The check's own error is the one to report.
+    for command in [
+        compose::remove_image(&failed),
+        compose::tag(&building, &failed),
+        compose::remove_image(&building),
+    ] {
+        let _ = state.docker.quietly(&command);
+    }
+    eprintln!(
+        "the new image is kept as {failed}; to look inside: docker run --rm -it --entrypoint sh {failed}"
+    );
 }

@@ -1,15 +1,10 @@
 //! Words and JSON for what was observed and done; reads without colour.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::{
-    decide::Decision,
-    memory::{self, Memory},
-    provenance::{self, Origin},
-    state::State,
-};
+use crate::{decide::Decision, memory::Memory, state::State};
 
 /// A duration as people say it: `0.4 s`, `42 s`, `3 min 10 s`, `5 h`, `2 days`.
 pub fn spoken(duration: Duration) -> String {
@@ -76,10 +71,6 @@ pub fn container_line(state: &State) -> String {
 
 /// The document of `status --json`, version 1; the README describes it.
 pub fn status_json(state: &State, decision: &Decision) -> Value {
-    let origin = |image| match &state.inputs {
-        Some(inputs) => provenance::origin(&state.project.name, image, inputs),
-        None => Origin::Unknown,
-    };
     json!({
         "version": 1,
         "decision": decision.action.word(),
@@ -89,7 +80,7 @@ pub fn status_json(state: &State, decision: &Decision) -> Value {
             "id": c.id, "state": c.state, "health": c.health, "started_at": c.started_at,
         })),
         "image": state.image.as_ref().map(|image| json!({
-            "id": image.id, "created": image.created, "origin": if origin(image) == Origin::Unknown { "unknown" } else { "known" },
+            "id": image.id, "created": image.created, "origin": if state.known_origin { "known" } else { "unknown" },
         })),
     })
 }
@@ -97,7 +88,11 @@ pub fn status_json(state: &State, decision: &Decision) -> Value {
 /// How long ago an RFC 3339 time was; none for nonsense and for Docker's year 1.
 pub fn age(time: &str) -> Option<String> {
     let then = seconds_since_1970(time).filter(|then| *then > 0)?;
-    Some(spoken(Duration::from_secs(memory::now().saturating_sub(then as u64))))
+    Some(spoken(Duration::from_secs(now().saturating_sub(then as u64))))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Seconds since 1970 of an RFC 3339 time in UTC, as Docker prints them. The

@@ -10,7 +10,6 @@ use crate::{
     decide::{ContainerState, Drift, ImageState, Situation},
     device::{self, Device},
     inputs::Inputs,
-    memory::Memory,
     provenance::{self, Differences, Origin},
     requirements,
 };
@@ -27,17 +26,9 @@ pub struct State {
     pub image: Option<Image>,
     /// None where the service has no `build` section.
     pub inputs: Option<Inputs>,
+    /// Whether the image says what it was built from.
+    pub known_origin: bool,
     pub situation: Situation,
-}
-
-impl State {
-    /// The name that the image built from the current inputs gets.
-    pub fn candidate(&self) -> String {
-        self.inputs
-            .as_ref()
-            .map(|inputs| provenance::name(&self.project.name, inputs))
-            .unwrap_or_default()
-    }
 }
 
 /// What has to be known before anything else: whose containers, on whose engine.
@@ -60,9 +51,9 @@ impl Ground {
 /// # Errors
 /// When Docker does not answer, an input can't be read, or the machine's NVIDIA
 /// card is out of Docker's reach.
-pub fn observe(root: &Path, docker: &Docker, ground: Ground, memory: &mut Memory) -> Result<State> {
+pub fn observe(root: &Path, docker: &Docker, ground: Ground) -> Result<State> {
     let forced = device::forced(files::setting(root, device::SETTING)?.as_deref())?;
-    observe_on(forced, root, docker, ground, memory)
+    observe_on(forced, root, docker, ground)
 }
 
 /// The same on a given device, or for `None` on the one that fits the machine.
@@ -74,57 +65,36 @@ pub fn observe_on(
     root: &Path,
     docker: &Docker,
     ground: Ground,
-    memory: &mut Memory,
 ) -> Result<State> {
     let Ground { engine, project } = ground;
-
     thread::scope(|scope| {
-        let inputs = scope
-            .spawn(|| project.build.as_ref().map(|build| Inputs::read(root, build)).transpose());
-        let look = || -> Result<_> {
-            let (container, image) =
-                both(docker, |d| d.container(&project), |d| d.image(&project.image));
-            Ok((container?, image?))
-        };
-        // Where the device is known already, Compose can be asked for drift at
-        // once. A remembered answer that doesn't fit the engine's own is stale.
-        let remembered = memory.card(&engine.id).filter(|card| *card == engine.has_nvidia);
-        let known = forced.or_else(|| device::choose(&engine, Some(remembered?)).ok());
-        let early = known.map(|device| {
-            let docker = docker.on_cpu(matches!(device, Device::Cpu(_)));
-            scope.spawn(move || docker.drifted())
+        let inputs = scope.spawn(|| read_inputs(root, &project));
+        // What the engine offers is a good guess, so Compose can be asked for
+        // drift before anybody has looked for a card.
+        let guess = forced.unwrap_or(if engine.has_nvidia { Device::Gpu } else { Device::Cpu("") });
+        let early = docker.on_cpu(matches!(guess, Device::Cpu(_)));
+        let drifted = scope.spawn({
+            let early = early.clone();
+            move || early.drifted()
         });
-        let (container, image) = look()?;
-        let device = match known {
-            // Compose would take down what serves before it finds this out.
-            Some(Device::Gpu)
-                if !engine.has_nvidia
-                    && image.is_some()
-                    && !docker.hands_out_gpus(image.as_ref()) =>
-            {
-                return Err(device::out_of_reach(
-                    docker.nvidia_card(container.as_ref(), image.as_ref()),
-                ));
-            }
+        let (container, image) =
+            both(docker, |d| d.container(&project), |d| d.image(&project.image));
+        let (container, image) = (container?, image?);
+        let device = match forced {
             Some(device) => device,
-            None => look_for_card(docker, &engine, memory, container.as_ref(), image.as_ref())?,
+            None => look_for_card(docker, &engine, container.as_ref(), image.as_ref())?,
         };
         let docker = docker.on_cpu(matches!(device, Device::Cpu(_)));
-        let drifted = match early {
-            Some(thread) => join(thread),
-            None => docker.drifted(),
-        }?;
-        let inputs = join(inputs)?;
-        let running = match &container {
-            Some(c) if image.as_ref().is_none_or(|image| image.id != c.image) => {
-                docker.image(&c.image)?
-            }
-            _ => image.clone(),
-        };
-        let image_state =
-            judge_image(&docker, &project, image.as_ref(), running.as_ref(), inputs.as_ref())?;
+        let mut drifted = join(drifted)?;
+        if docker.adds_cpu_file() != early.adds_cpu_file() {
+            drifted = docker.drifted()?;
+        }
         let other_image =
-            container.as_ref().zip(image.as_ref()).is_some_and(|(c, image)| c.image != image.id);
+            container.as_ref().filter(|c| image.as_ref().is_none_or(|image| image.id != c.image));
+        let running = other_image.map(|c| docker.image(&c.image)).transpose()?.flatten();
+        let inputs = join(inputs)?;
+        let (image_state, known_origin) =
+            judge_image(&docker, &project, image.as_ref(), running.as_ref(), inputs.as_ref())?;
         let drifted = container.as_ref().is_some_and(|c| drifted.contains(&c.name));
         // What answers need not wait for its healthcheck's next round to count.
         let answers = container
@@ -134,23 +104,33 @@ pub fn observe_on(
             image_name: project.image.clone(),
             image: image_state,
             container: container_state(container.as_ref(), answers),
-            drift: match (drifted, other_image) {
+            drift: match (drifted, other_image.is_some()) {
                 (false, _) => Drift::None,
                 (true, true) => Drift::Image,
                 (true, false) => Drift::Configuration,
             },
         };
+        let (engine, project) = (engine.clone(), project.clone());
         Ok(State {
             docker,
-            engine: engine.clone(),
-            project: project.clone(),
+            engine,
+            project,
             device,
             container,
             image,
             inputs,
+            known_origin,
             situation,
         })
     })
+}
+
+/// Reads what the service's image is built from; none where it isn't built here.
+///
+/// # Errors
+/// See [`Inputs::read`].
+pub fn read_inputs(root: &Path, project: &Project) -> Result<Option<Inputs>> {
+    project.build.as_ref().map(|build| Inputs::read(root, build)).transpose()
 }
 
 /// Looks for a card by way of the container or the image, and chooses.
@@ -160,36 +140,37 @@ pub fn observe_on(
 pub fn look_for_card(
     docker: &Docker,
     engine: &Engine,
-    memory: &mut Memory,
     container: Option<&Container>,
     image: Option<&Image>,
 ) -> Result<Device> {
     let card = docker.nvidia_card(container, image);
-    if let Some(card) = card {
-        memory.saw_card(&engine.id, card);
-    }
     // An engine can hand out GPUs without listing a runtime; trying tells.
-    let has_nvidia = engine.has_nvidia || (card == Some(true) && docker.hands_out_gpus(image));
-    device::choose(&Engine { has_nvidia, ..engine.clone() }, card)
+    let hands_out = engine.has_nvidia
+        || ((card == Some(true) || engine.is_wsl) && docker.hands_out_gpus(image));
+    device::choose(hands_out, engine.is_wsl, card)
 }
 
+/// Judges the service's image, and says whether its own origin is known;
+/// `running` is the container's image where that is another.
 fn judge_image(
     docker: &Docker,
     project: &Project,
     image: Option<&Image>,
     running: Option<&Image>,
     inputs: Option<&Inputs>,
-) -> Result<ImageState> {
-    let Some(inputs) = inputs else { return Ok(ImageState::Pulled) };
-    let Some(image) = image else { return Ok(ImageState::Missing) };
+) -> Result<(ImageState, bool)> {
+    let Some(inputs) = inputs else { return Ok((ImageState::Pulled, false)) };
+    let Some(image) = image else { return Ok((ImageState::Missing, false)) };
     let origin_of = |image: &Image| provenance::origin(&project.name, image, inputs);
+    let own = origin_of(image);
+    let known = own != Origin::Unknown;
     // An image built by hand says nothing of its requirements; the one that
     // still serves may.
-    let origin = match (origin_of(image), running.map(origin_of)) {
+    let origin = match (own, running.map(origin_of)) {
         (Origin::Unknown, Some(stale @ Origin::Stale { requirements: true, .. })) => stale,
         (origin, _) => origin,
     };
-    Ok(match origin {
+    let state = match origin {
         Origin::Stale { name, requirements } => {
             let record = docker.image(&provenance::record_name(&name))?;
             let changes = wording(requirements, &provenance::differences(record.as_ref(), inputs));
@@ -197,7 +178,8 @@ fn judge_image(
         }
         Origin::Current => ImageState::Current,
         Origin::Unknown => ImageState::Unknown,
-    })
+    };
+    Ok((state, known))
 }
 
 /// Says what changed since the image was built, at most three things by name.

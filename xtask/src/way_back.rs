@@ -60,8 +60,7 @@ pub fn go(state: &State, timeout: Duration) -> Result<Container> {
     for command in commands(state)? {
         state.docker.change(&command).context("going back to the superseded image")?;
     }
-    let container = state.docker.container(&state.project)?.context("Compose made no container")?;
-    let container = health::wait(&state.docker, &container.id, timeout)?;
+    let container = health::wait(&state.docker, &state.project, None, timeout)?;
     state.docker.quietly(&compose::remove_image(&provenance::previous(&state.project.name)))?;
     println!(
         "`{SERVICE}` answers, from the image before; the one that failed is {}",

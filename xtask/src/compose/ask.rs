@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::{
-    Docker, SERVICE,
+    Docker, MIN_COMPOSE, SERVICE,
     config::Project,
     docker,
     inspect::{self, Container, Engine, Image},
@@ -51,14 +51,22 @@ impl Docker {
     pub fn project(&self) -> Result<Project> {
         let answer = self.answer(&self.compose(&["config", "--format", "json"]))?;
         if answer.code != 0 {
-            let failure = Failure::of_command("docker compose config", answer.code, &answer.stderr);
-            return Err(failure.hint("docker compose config --quiet"))
-                .context("reading the compose files");
+            let failure = match self.compose_version() {
+                Ok(version) if !recent_enough(&version) => Failure::new(format!(
+                    "Docker Compose {version} is too old: {}.{} or newer is needed",
+                    MIN_COMPOSE.0, MIN_COMPOSE.1
+                ))
+                .advice("docs.docker.com/compose/install tells how to upgrade it")
+                .hint("cargo xtask up --setup   # on Debian and Ubuntu"),
+                _ => Failure::of_command("docker compose config", answer.code, &answer.stderr)
+                    .hint("docker compose config --quiet"),
+            };
+            return Err(failure).context("reading the compose files");
         }
         Project::parse(&answer.stdout)
     }
 
-    /// The service's container in any state; the first where it is scaled.
+    /// The service's container in any state; the oldest where it is scaled.
     ///
     /// # Errors
     /// When the engine can't be reached.
@@ -76,32 +84,33 @@ impl Docker {
             "--filter",
             &label("oneoff", "False"),
         ]))?;
-        // The newest comes first.
         answer.stdout.lines().last().map_or(Ok(None), |id| self.container_by_id(id))
     }
 
+    /// The container with this id, none if it is gone.
+    ///
     /// # Errors
-    /// When the engine can't be reached; a container that isn't there is `None`.
+    /// When the engine can't be reached.
     pub fn container_by_id(&self, id: &str) -> Result<Option<Container>> {
-        let answer = self.answer(&docker(["container", "inspect", id]))?;
-        if answer.code != 0 && answer.stderr.to_lowercase().contains("no such container") {
-            Ok(None)
-        } else {
-            Container::parse(&answer.stdout)
-        }
+        self.inspect("container", id)?.map_or(Ok(None), |json| Container::parse(&json))
     }
 
+    /// The image of this name or id, none if there is none.
+    ///
     /// # Errors
-    /// When the engine can't be reached; an image that isn't there is `None`.
+    /// When the engine can't be reached.
     pub fn image(&self, reference: &str) -> Result<Option<Image>> {
-        let inspect = docker(["image", "inspect", reference]);
+        self.inspect("image", reference)?.map_or(Ok(None), |json| Image::parse(&json))
+    }
+
+    fn inspect(&self, kind: &str, reference: &str) -> Result<Option<String>> {
+        let inspect = docker([kind, "inspect", reference]);
         let answer = self.answer(&inspect)?;
-        if answer.code != 0 && !answer.stderr.to_lowercase().contains("no such image") {
-            return Err(
-                Failure::of_command(&inspect.to_string(), answer.code, &answer.stderr).into()
-            );
+        match answer.code {
+            0 => Ok(Some(answer.stdout)),
+            _ if answer.stderr.to_lowercase().contains(&format!("no such {kind}")) => Ok(None),
+            code => Err(Failure::of_command(&inspect.to_string(), code, &answer.stderr).into()),
         }
-        if answer.code == 0 { Image::parse(&answer.stdout) } else { Ok(None) }
     }
 
     /// Names of the containers that Compose would recreate, the service's and
@@ -127,14 +136,14 @@ impl Docker {
     }
 
     /// Whether an NVIDIA card is on the engine's machine: any container sees
-    /// its PCI bus, with or without toolkit and driver. None where nothing runs
+    /// its PCI bus, with or without toolkit and driver, if it has one. None where nothing runs
     /// that could look: no container, and no image or one without a shell.
     pub fn nvidia_card(
         &self,
         container: Option<&Container>,
         image: Option<&Image>,
     ) -> Option<bool> {
-        let look = ["-c", "cat /sys/bus/pci/devices/*/vendor"];
+        let look = ["-c", "cat /sys/bus/pci/devices/*/vendor 2>/dev/null; true"];
         let invocation = match (container.filter(|c| c.state == "running"), image) {
             (Some(container), _) => docker(["exec", &container.id, "sh"].into_iter().chain(look)),
             (_, Some(image)) => throw_away(&image.id, "sh", &look),
@@ -147,7 +156,7 @@ impl Docker {
     /// Whether a container of `image` can be started with the GPUs.
     pub fn hands_out_gpus(&self, image: Option<&Image>) -> bool {
         let Some(image) = image else { return false };
-        let args = [
+        let gpus = [
             "run",
             "--rm",
             "--gpus",
@@ -158,7 +167,7 @@ impl Docker {
             "true",
             &image.id,
         ];
-        self.answer(&docker(args)).is_ok_and(|answer| answer.code == 0)
+        self.answer(&docker(gpus)).is_ok_and(|answer| answer.code == 0)
     }
 
     /// Whether the service answers now, asked the way its healthcheck asks, so
@@ -198,7 +207,7 @@ impl Docker {
         process::capture(&self.sh, &exec, Duration::from_secs(60))
     }
 
-    /// The tags of a repository, with the ids they stand for.
+    /// The names in a repository.
     ///
     /// # Errors
     /// When the engine can't be reached.
@@ -249,5 +258,32 @@ impl Docker {
             return Ok(answer);
         }
         Err(Failure::of_command(&invocation.to_string(), answer.code, &answer.stderr).into())
+    }
+}
+
+/// Whether a version such as `v2.26.1-4` or `5.0.0-desktop.1` is [`MIN_COMPOSE`]
+/// or newer. What can't be read is given the benefit of the doubt.
+pub fn recent_enough(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    number().zip(number()).is_none_or(|version| version >= MIN_COMPOSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compose_versions_are_compared_as_numbers() {
+        for (version, recent) in [
+            ("2.24.0", true),
+            ("v2.26.1-4", true),
+            ("5.0.0-desktop.1", true),
+            ("2.3.3", false),
+            ("1.29.2", false),
+            ("nonsense", true),
+        ] {
+            assert_eq!(recent_enough(version), recent, "{version}");
+        }
     }
 }

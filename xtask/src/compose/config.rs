@@ -31,7 +31,7 @@ impl Project {
                 .as_object()
                 .map(|s| s.keys().cloned().collect::<Vec<_>>().join(", "));
             return Err(Failure::new(format!("the compose file has no service `{SERVICE}`"))
-                .hint(format!(
+                .advice(format!(
                     "name the service `{SERVICE}`; the file has: {}",
                     services.unwrap_or_default()
                 ))
@@ -55,8 +55,9 @@ fn build(service: &Value) -> Build {
         arguments.as_object_mut().and_then(|a| a.remove(key)).unwrap_or_default()
     };
     let additional = taken(&mut arguments, "additional_contexts");
-    // Where the cache lies and how the image is called change nothing in it.
-    for key in ["cache_from", "cache_to", "tags", "no_cache", "pull"] {
+    let tags = taken(&mut arguments, "tags");
+    // Where the cache lies changes nothing in the image.
+    for key in ["cache_from", "cache_to", "no_cache", "pull"] {
         taken(&mut arguments, key);
     }
     let context = text(taken(&mut arguments, "context")).unwrap_or_default();
@@ -73,6 +74,7 @@ fn build(service: &Value) -> Build {
                 context.contains("://") || std::path::Path::new(context).is_dir()
             })
             .collect(),
+        tags: tags.as_array().into_iter().flatten().filter_map(|tag| text(tag.clone())).collect(),
         dockerfile: dockerfile.filter(|_| arguments["dockerfile_inline"].is_null()),
         arguments,
     }

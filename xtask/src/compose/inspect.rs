@@ -25,8 +25,6 @@ pub struct Container {
     pub started_at: String,
     /// RFC 3339; year 1 where it never ended.
     pub finished_at: String,
-    /// Whether it was given a GPU.
-    pub has_gpu: bool,
     /// `host:port` of its first published port, on the engine's machine.
     pub address: Option<String>,
 }
@@ -48,9 +46,6 @@ impl Container {
         Ok(first(json, "docker container inspect")?.map(|c| {
             let state = &c["State"];
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let requests = c["HostConfig"]["DeviceRequests"]
-                .as_array()
-                .is_some_and(|requests| !requests.is_empty());
             Container {
                 id: text(&c["Id"]),
                 name: text(&c["Name"]).trim_start_matches('/').to_owned(),
@@ -65,7 +60,6 @@ impl Container {
                 restarts: c["RestartCount"].as_u64().unwrap_or_default(),
                 started_at: text(&state["StartedAt"]),
                 finished_at: text(&state["FinishedAt"]),
-                has_gpu: requests || c["HostConfig"]["Runtime"] == "nvidia",
                 address: address(&c["NetworkSettings"]["Ports"]),
             }
         }))
@@ -267,12 +261,11 @@ mod tests {
         let json = r#"[{"Id":"c1","Name":"/p-backend-1","Image":"sha256:a","RestartCount":3,
             "State":{"Status":"restarting","ExitCode":3,"StartedAt":"2026-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":"unhealthy"}},
             "Config":{"Healthcheck":{"Test":["CMD-SHELL","curl -f x"],"Timeout":3000000000}},
-            "NetworkSettings":{"Ports":{"9/tcp":null,"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}},
-            "HostConfig":{"DeviceRequests":[{"Driver":"nvidia"}],"Runtime":"runc"}}]"#;
+            "NetworkSettings":{"Ports":{"9/tcp":null,"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}]"#;
         let c = Container::parse(json).unwrap().unwrap();
         assert_eq!(
-            (&*c.name, &*c.state, c.exit_code, c.restarts, c.has_gpu),
-            ("p-backend-1", "restarting", 3, 3, true)
+            (&*c.name, &*c.state, c.exit_code, c.restarts),
+            ("p-backend-1", "restarting", 3, 3)
         );
         assert_eq!(c.health.as_deref(), Some("unhealthy"));
         assert_eq!(c.address.as_deref(), Some("127.0.0.1:8000"));

@@ -14,6 +14,7 @@ use anyhow::Result;
 use xshell::Shell;
 
 pub use self::{
+    ask::recent_enough,
     config::Project,
     inspect::{CacheRecord, Container, Engine, Image},
 };
@@ -44,20 +45,31 @@ impl Docker {
     /// When there is no `docker` on PATH, or .env can't be read.
     pub fn new(root: PathBuf) -> Result<Docker> {
         which::which("docker").map_err(|_| {
-            Failure::new("`docker` is not on PATH").hint(
-                "docs.docker.com/engine/install, or on Debian and Ubuntu: cargo xtask up --setup",
-            )
+            Failure::new("`docker` is not on PATH")
+                .advice("docs.docker.com/engine/install tells how to install it")
+                .hint("cargo xtask up --setup   # on Debian and Ubuntu")
         })?;
         let sh = Shell::new()?;
         sh.change_dir(&root);
+        // Compose believes PWD, which in a symlinked clone names another path.
+        sh.set_var("PWD", &root);
         // A provenance attestation would give every rebuild another image id.
         sh.set_var("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
         Ok(Docker { sh, files: files::in_force(&root)?, root, on_cpu: false })
     }
 
-    /// The same with [`files::CPU_FILE`] in force, where the repository has it.
+    /// The same with [`files::CPU_FILE`] added, where the repository has it and
+    /// the user has not named it.
     pub fn on_cpu(&self, on_cpu: bool) -> Docker {
-        Docker { on_cpu: on_cpu && self.root.join(files::CPU_FILE).is_file(), ..self.clone() }
+        let adds = on_cpu
+            && self.root.join(files::CPU_FILE).is_file()
+            && !self.files.iter().any(|file| file == files::CPU_FILE);
+        Docker { on_cpu: adds, ..self.clone() }
+    }
+
+    /// Whether [`files::CPU_FILE`] is added to the user's own.
+    pub fn adds_cpu_file(&self) -> bool {
+        self.on_cpu
     }
 
     /// Runs a long command, which Ctrl-C ends.
@@ -77,10 +89,13 @@ impl Docker {
         process::stream_and_note(&self.sh, invocation, Duration::from_secs(20))
     }
 
-    /// Builds the service's image under the name `candidate`, so that the name
-    /// the service runs by stays with the old image until the new one is adopted.
+    /// Builds the service's image under the name `candidate` alone, so that the
+    /// names the service knows stay with the old image until the new one is adopted.
     pub fn build(&self, candidate: &str, no_cache: bool, pull: bool) -> Invocation {
-        let overlay = format!("services: {{{SERVICE}: {{image: \"{candidate}\"}}}}\n");
+        let overlay = format!(
+            "services: {{{SERVICE}: {{image: \"{candidate}\", build: {{tags: !reset []}}}}}}
+"
+        );
         // Plain, since the output is read along for known causes of failure.
         let mut args = vec!["--progress", "plain", "build"];
         args.extend(no_cache.then_some("--no-cache"));

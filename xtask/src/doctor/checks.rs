@@ -3,7 +3,7 @@
 
 use super::{Facts, Finding, Status};
 use crate::{
-    compose::{MIN_COMPOSE, SERVICE},
+    compose::{MIN_COMPOSE, SERVICE, recent_enough},
     decide::{self, ContainerState, ImageState},
     device::Device,
     report, requirements,
@@ -53,15 +53,13 @@ fn compose(facts: &Facts) -> Finding {
     let expected = format!("{}.{} or newer", MIN_COMPOSE.0, MIN_COMPOSE.1);
     let finding = match &facts.compose_version {
         Err(error) => Finding::of_error(error),
-        Ok(version) => match version_number(version) {
-            None => {
-                Finding::new(Status::Error, format!("its version is not readable: `{version}`"))
-            }
-            Some(number) if number >= MIN_COMPOSE => Finding::ok(version),
-            Some(_) => Finding::new(Status::Fail, format!("{version} is too old"))
-                .found(version)
-                .remedy("docs.docker.com/compose/install", &["cargo xtask up --setup"]),
-        },
+        Ok(version) if recent_enough(version) => Finding::ok(version),
+        Ok(version) => {
+            Finding::new(Status::Fail, format!("{version} is too old")).found(version).remedy(
+                "docs.docker.com/compose/install tells how to upgrade it.",
+                &["cargo xtask up --setup"],
+            )
+        }
     };
     finding.expected(expected)
 }
@@ -105,7 +103,7 @@ fn image(facts: &Facts) -> Finding {
         let age =
             state.image.as_ref().and_then(|image| report::age(&image.created)).unwrap_or_default();
         let found = format!("{age} old");
-        match (&state.situation.image, decide::left_out(&state.situation)) {
+        match (&state.situation.image, decide::image_reason(&state.situation)) {
             (ImageState::Missing, _) => Finding::new(Status::Fail, "not built yet")
                 .remedy("Build it; the first time takes several minutes.", &["cargo xtask up"]),
             (_, Some(needed)) => {
@@ -195,10 +193,4 @@ fn with_state(facts: &Facts, judge: impl Fn(&State) -> Finding) -> Finding {
         Ok(state) => judge(state),
         Err(error) => Finding::new(Status::Error, format!("could not look: {error:#}")),
     }
-}
-
-/// Major and minor number of a version such as `v2.26.1-4` or `5.0.0-desktop.1`.
-fn version_number(version: &str) -> Option<(u32, u32)> {
-    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

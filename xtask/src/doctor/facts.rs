@@ -9,7 +9,6 @@ use crate::{
     compose::{Docker, Project, files},
     decide::ContainerState,
     device::{self, Device},
-    memory::Memory,
     requirements,
     state::{self, Ground, State},
     torch::{PROBE, Report},
@@ -82,11 +81,9 @@ pub fn gather(root: &Path) -> Facts {
 }
 
 fn look_at_service(root: &Path, docker: &Docker, facts: &mut Facts) {
-    let mut memory = Memory::of(root);
     let setting = files::setting(root, device::SETTING).and_then(|s| device::forced(s.as_deref()));
-    let mut observe =
-        |device| state::observe_on(device, root, docker, Ground::of(docker)?, &mut memory);
-    facts.state = setting.and_then(&mut observe);
+    let observe = |device| state::observe_on(device, root, docker, Ground::of(docker)?);
+    facts.state = setting.and_then(observe);
     facts.device = match &facts.state {
         Ok(state) => Ok(state.device),
         // A card out of reach hides nothing else: look on as if on the CPU.

@@ -15,7 +15,7 @@ use self::{
     checks::{CHECKS, Check},
     facts::Facts,
 };
-use crate::failure::Failure;
+use crate::failure;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,20 +96,13 @@ impl Finding {
 
     /// A fault that an error describes; its hints are the remedy.
     fn of_error(error: &anyhow::Error) -> Finding {
-        let failures = error.chain().filter_map(|cause| cause.downcast_ref::<Failure>());
-        let hints: Vec<String> = failures.flat_map(|failure| failure.hints().to_vec()).collect();
-        let is_command = |hint: &String| {
-            ["cargo ", "docker ", "git ", "sudo ", "XTASK_DEVICE="]
-                .iter()
-                .any(|p| hint.starts_with(p))
-        };
-        let (mut commands, text): (Vec<_>, Vec<_>) = hints.into_iter().partition(is_command);
-        if commands.is_empty() && text.is_empty() {
+        let (advice, mut commands) = failure::remedies(error);
+        if advice.is_empty() && commands.is_empty() {
             commands.push("docker info   # what docker itself says".to_owned());
         }
         let message = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
         Finding {
-            remedy: Some(Remedy { text: text.join("; "), commands }),
+            remedy: Some(Remedy { text: advice.join("; "), commands }),
             ..Finding::new(Status::Fail, message)
         }
     }
@@ -166,6 +159,9 @@ fn text(findings: &[(&Check, Finding)]) -> String {
         .and_then(|(_, finding)| finding.remedy.as_ref());
     text += &match next {
         Some(remedy) => format!("next: {}\n", remedy.commands.first().unwrap_or(&remedy.text)),
+        None if first(Status::Error).is_some() => {
+            "nothing known to be broken, but not all could be checked\n".to_owned()
+        }
         None => "nothing to mend\n".to_owned(),
     };
     text
@@ -224,8 +220,9 @@ mod tests {
 
     #[test]
     fn an_errors_hints_become_the_remedy() {
-        let error = anyhow::Error::from(Failure::new("inner").hint("do it").hint("sudo do it"))
-            .context("outer");
+        let error =
+            anyhow::Error::from(failure::Failure::new("inner").advice("do it").hint("sudo do it"))
+                .context("outer");
         let finding = Finding::of_error(&error);
         assert_eq!(finding.message, "outer: inner");
         assert_eq!(

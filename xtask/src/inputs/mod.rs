@@ -29,6 +29,8 @@ pub struct Build {
     pub additional_contexts: BTreeMap<String, String>,
     /// Path of the Dockerfile, relative to the context; none if it is inline.
     pub dockerfile: Option<String>,
+    /// Further names for the image.
+    pub tags: Vec<String>,
     /// Everything else that decides the result: arguments, target, platforms, …
     pub arguments: Value,
 }
@@ -95,7 +97,7 @@ impl Inputs {
         if let Some(dockerfile) = dockerfile.map(|dockerfile| context.join(dockerfile)) {
             let digest = digest_of(&dockerfile).map_err(|error| {
                 Failure::new(format!("{error:#}"))
-                    .hint("`build` in the compose file names the context and the Dockerfile")
+                    .advice("`build` in the compose file names the context and the Dockerfile")
             })?;
             self.add(name_of(root, context, &dockerfile), digest);
             // BuildKit prefers an ignore file that belongs to the Dockerfile.

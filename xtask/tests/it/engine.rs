@@ -208,6 +208,22 @@ fn ctrl_c_during_a_build_leaves_everything_as_it_was() {
     assert_eq!((service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}")), before);
 }
 
+#[test]
+fn an_edit_during_the_build_is_not_lost() {
+    let service = need!(Service::serving());
+    service.write("backend/Dockerfile", &format!("{}RUN sleep 4\n", common::DOCKERFILE));
+    let mut build = service.command(env!("CARGO_BIN_EXE_xtask"), &["fast"]);
+    let build = build.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    service.write("backend/app.sh", &format!("{}# late\n", common::APP));
+    let said = String::from_utf8(build.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("the sources changed while building"), "{said}");
+    assert_eq!(service.status()["image"]["origin"], "unknown");
+    service.xtask(&["up"]).ok();
+    assert!(service.inside(&["tail", "-n1", "/app.sh"]).contains("# late"));
+    service.decides("none", "it runs");
+}
+
 // --- full ------------------------------------------------------------------
 
 #[test]
@@ -229,6 +245,45 @@ fn full_checks_swaps_and_removes_what_it_supersedes() {
 }
 
 #[test]
+fn full_uses_no_cache_and_fast_does() {
+    let service = need!(Service::new());
+    service.write("backend/Dockerfile", &format!("{}RUN date +%N > /built\n", common::DOCKERFILE));
+    service.xtask(&["up"]).ok();
+    let first = service.inside(&["cat", "/built"]);
+    service.xtask(&["fast"]).ok();
+    assert_eq!(service.inside(&["cat", "/built"]), first);
+    let said = service.xtask(&["full"]).ok();
+    assert_ne!(service.inside(&["cat", "/built"]), first);
+    assert!(said.contains("of disk freed"), "{said}");
+}
+
+#[test]
+fn full_without_a_pinned_torch_takes_any() {
+    let service = need!(Service::new());
+    service.write("backend/requirements.txt", "torch\n");
+    service.write("backend/python3", &PYTHON.replace("v=$(", "v=2.4.0 #("));
+    let said = service.xtask(&["full"]).ok();
+    assert!(said.contains("backend/requirements.txt pins no torch"), "{said}");
+}
+
+#[test]
+fn ctrl_c_during_the_check_leaves_everything_as_it_was() {
+    let service = need!(Service::serving());
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    let before = (service.fingerprint(), service.inspect(&old, "{{.RepoTags}}"));
+    // The same inputs again but for a check that takes its time.
+    service.write("backend/python3", &format!("{PYTHON}sleep 20\n"));
+    let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["full"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let building = format!("localhost/xtask/{}-backend:building", service.project);
+    service.wait_for(&building, "{{.RepoTags}}", &format!("[{building}]"));
+    thread::sleep(Duration::from_secs(1));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!((service.fingerprint(), service.inspect(&old, "{{.RepoTags}}")), before);
+}
+
+#[test]
 fn full_keeps_an_image_that_somebody_named() {
     let service = need!(Service::serving());
     let (old, mine) = (
@@ -237,8 +292,10 @@ fn full_keeps_an_image_that_somebody_named() {
     );
     service.docker(&["tag", &old, &mine]);
     service.write("backend/app.sh", &format!("{}# new\n", common::APP));
-    service.xtask(&["full"]).ok();
+    let said = service.xtask(&["full"]).ok();
+    assert!(said.contains("stays: another name or container uses it"), "{said}");
     assert_eq!(service.inspect(&mine, "{{.Id}}"), old);
+    service.docker(&["image", "rm", &mine]);
 }
 
 #[test]
@@ -268,6 +325,24 @@ fn full_never_swaps_to_an_image_with_the_wrong_torch() {
     // must not take the old image's name either.
     service.write("backend/python3", PYTHON);
     service.decides("none", "it runs");
+}
+
+#[test]
+fn further_names_of_the_image_move_only_when_it_is_fit() {
+    let service = need!(Service::new());
+    let stable = format!("{}-backend:stable", service.project);
+    let compose = COMPOSE_FILE
+        .replace("build: ./backend", &format!("build: {{context: ./backend, tags: ['{stable}']}}"));
+    service.write("docker-compose.yml", &compose);
+    service.xtask(&["up"]).ok();
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    assert_eq!(service.inspect(&stable, "{{.Id}}"), old);
+    service.write("backend/python3", "exit 1\n");
+    service.xtask(&["full"]).fails(1, &["not fit to serve"]);
+    assert_eq!(service.inspect(&stable, "{{.Id}}"), old);
+    service.write("backend/python3", &format!("{PYTHON}# 2\n"));
+    service.xtask(&["up"]).ok();
+    assert_ne!(service.inspect(&stable, "{{.Id}}"), old);
 }
 
 // --- up and status ---------------------------------------------------------
@@ -404,6 +479,21 @@ fn a_crash_loop_fails_at_once_with_code_log_and_next_step() {
 }
 
 #[test]
+fn a_crash_that_is_over_is_forgiven() {
+    let service = need!(Service::new());
+    service.write("docker-compose.yml", &COMPOSE_FILE.replace("interval: 5s", "interval: 200ms"));
+    service.xtask(&["up"]).ok();
+    let container = service.container();
+    service.docker(&["exec", &container, "sh", "-c", "kill -9 $(pidof -s sh)"]);
+    service.inside(&["sh", "-c", "kill -KILL -1"]);
+    service.wait_for(&container, "{{.RestartCount}}", "1");
+    service.wait_for(&container, "{{.State.Health.Status}}", "healthy");
+    service.decides("none", "it runs");
+    service.xtask(&["up"]).ok();
+    service.xtask(&["fast"]).ok();
+}
+
+#[test]
 fn a_service_that_never_answers_fails_at_the_timeout() {
     let service = need!(Service::new());
     service.write("backend/app.sh", &common::APP.replace("touch /tmp/ready", ""));
@@ -525,6 +615,38 @@ fn other_forms_of_compose_files_work() {
     );
     service.decides("fast", "the build arguments changed");
     service.docker(&["compose", "down", "--timeout", "0"]);
+}
+
+#[test]
+fn a_dependency_that_was_never_built_is_named() {
+    let service = need!(Service::new());
+    let side = "  side:\n    build: ./side\n    command: sleep infinity\n";
+    let compose = COMPOSE_FILE
+        .replace("services:\n", &format!("services:\n{side}"))
+        .replace("    init:", "    depends_on: [side]\n    init:");
+    service.write("docker-compose.yml", &compose);
+    service.write("side/Dockerfile", "FROM debian:bookworm-slim\n");
+    service.xtask(&["up"]).fails(
+        1,
+        &["an image that the service needs is not on the engine", "hint: docker compose build\n"],
+    );
+    service.docker(&["compose", "build", "--quiet", "side"]);
+    service.xtask(&["up"]).ok();
+    service.decides("none", "it runs");
+    service.docker(&["compose", "down", "--timeout", "0", "--rmi", "local"]);
+}
+
+#[test]
+fn a_clone_behind_a_symbolic_link_is_the_same_clone() {
+    let service = need!(Service::serving());
+    let link = service.root.with_file_name("link");
+    std::os::unix::fs::symlink(&service.root, &link).unwrap();
+    for directory in [link.clone(), link.join("backend")] {
+        let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["status"]);
+        command.current_dir(&directory).env("PWD", &directory);
+        let said = Run::of(command).ok();
+        assert!(said.starts_with("none: "), "{said}");
+    }
 }
 
 #[test]
