@@ -403,6 +403,8 @@ fn a_fresh_clone_elsewhere_knows_the_image() {
     let mut clone = Repo::new();
     clone.set("COMPOSE_PROJECT_NAME", &service.project);
     clone.set("XTASK_DEVICE", "cpu");
+    let marker = fs_err::read_to_string(service.root.join("backend/marker")).unwrap();
+    clone.write("backend/marker", &marker);
     let status: Value = serde_json::from_str(&clone.xtask(&["status", "--json"]).ok()).unwrap();
     assert_eq!(
         (&status["decision"], &status["image"]["origin"]),
@@ -484,7 +486,6 @@ fn a_crash_that_is_over_is_forgiven() {
     service.write("docker-compose.yml", &COMPOSE_FILE.replace("interval: 5s", "interval: 200ms"));
     service.xtask(&["up"]).ok();
     let container = service.container();
-    service.docker(&["exec", &container, "sh", "-c", "kill -9 $(pidof -s sh)"]);
     service.inside(&["sh", "-c", "kill -KILL -1"]);
     service.wait_for(&container, "{{.RestartCount}}", "1");
     service.wait_for(&container, "{{.State.Health.Status}}", "healthy");
