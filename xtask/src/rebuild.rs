@@ -204,11 +204,17 @@ impl Run<'_> {
             state.docker = state.docker.on_cpu(matches!(state.device, Device::Cpu(_)));
             tell_device(state, false);
         }
+        // Compose would take down what serves before it finds out about a GPU
+        // or a port that is not to be had.
         let image = self.new.as_ref().or(state.image.as_ref());
         if state.device == Device::Gpu && !state.docker.hands_out_gpus(image) {
-            // Compose would take down what serves before it finds this out.
             let card = state.docker.nvidia_card(state.container.as_ref(), image);
             return Err(device::out_of_reach(card));
+        }
+        let held =
+            state.container.iter().flat_map(|container| &container.addresses).collect::<Vec<_>>();
+        for address in state.project.ports.iter().filter(|address| !held.contains(address)) {
+            image.map_or(Ok(()), |image| state.docker.try_port(image, address))?;
         }
         run(Step::Up, state).with_context(|| format!("starting `{SERVICE}`"))?;
         // Compose counts a hung container as up to date.
@@ -258,7 +264,7 @@ impl Run<'_> {
     /// a build had nothing to do: that says nothing about the next.
     fn tell(&self, container: &Container, state: &State, memory: &mut Memory) {
         let at =
-            container.address.as_ref().map(|at| format!(" on http://{at}")).unwrap_or_default();
+            container.addresses.first().map(|at| format!(" on http://{at}")).unwrap_or_default();
         let says = match &container.healthcheck {
             Some(_) => format!("`{SERVICE}` answers{at}"),
             None => format!(

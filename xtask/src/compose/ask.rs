@@ -170,6 +170,23 @@ impl Docker {
         self.answer(&docker(gpus)).is_ok_and(|answer| answer.code == 0)
     }
 
+    /// Tries whether a container of `image` can publish on `host:port`.
+    ///
+    /// # Errors
+    /// When the port is taken. Any other trouble is Compose's to report.
+    pub fn try_port(&self, image: &Image, address: &str) -> Result<()> {
+        let publish = format!("{address}:1");
+        let run = docker(["run", "--rm", "--publish", &publish, "--entrypoint", "true", &image.id]);
+        let answer = self.answer(&run)?;
+        let taken = ["port is already allocated", "address already in use"];
+        if answer.code != 0 && taken.iter().any(|mark| answer.stderr.contains(mark)) {
+            return Err(Failure::of_command(&run.to_string(), answer.code, &answer.stderr)
+                .code(1)
+                .into());
+        }
+        Ok(())
+    }
+
     /// Whether the service answers now, asked the way its healthcheck asks, so
     /// that nobody waits for the healthcheck's next interval.
     pub fn answers(&self, container: &Container) -> bool {

@@ -13,6 +13,8 @@ pub struct Project {
     pub name: String,
     /// Name of the service's image, with its tag.
     pub image: String,
+    /// `host:port` of each port that is published under a fixed number.
+    pub ports: Vec<String>,
     /// How the image is built; none where the service only pulls it.
     pub build: Option<Build>,
 }
@@ -42,10 +44,26 @@ impl Project {
             image: with_tag(
                 service["image"].as_str().map_or_else(|| default_image(&name), str::to_owned),
             ),
+            ports: service["ports"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(published)
+                .collect(),
             build: service["build"].as_object().map(|_| build(service)),
             name,
         })
     }
+}
+
+fn published(port: &Value) -> Option<String> {
+    let number = port["published"].as_str()?.parse::<u16>().ok().filter(|number| *number > 0)?;
+    Some(address(port["host_ip"].as_str().unwrap_or("0.0.0.0"), &number.to_string()))
+}
+
+/// `host:port`, as `docker run --publish` takes it.
+pub fn address(host: &str, port: &str) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn build(service: &Value) -> Build {
@@ -117,6 +135,8 @@ mod tests {
 
         assert_eq!(parse(r#"{"image":"registry:5000/x"}"#).image, "registry:5000/x:latest");
         assert_eq!(parse(r#"{"image":"x:1"}"#).image, "x:1");
+        let ports = r#"{"ports":[{"target":9,"published":"80"},{"host_ip":"::1","published":"81"},{"target":9},{"published":"1-2"}]}"#;
+        assert_eq!(parse(ports).ports, ["0.0.0.0:80", "[::1]:81"]);
         assert_eq!(parse(r#"{"image":"x"}"#).build, None);
         let inline = parse(
             r#"{"build":{"context":"/r","dockerfile":"Dockerfile","dockerfile_inline":"FROM x"}}"#,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use super::config::address;
+
 /// The service's container.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Container {
@@ -25,8 +27,8 @@ pub struct Container {
     pub started_at: String,
     /// RFC 3339; year 1 where it never ended.
     pub finished_at: String,
-    /// `host:port` of its first published port, on the engine's machine.
-    pub address: Option<String>,
+    /// `host:port` of its published ports, on the engine's machine.
+    pub addresses: Vec<String>,
 }
 
 /// A healthcheck's command line and how long it may take.
@@ -60,15 +62,16 @@ impl Container {
                 restarts: c["RestartCount"].as_u64().unwrap_or_default(),
                 started_at: text(&state["StartedAt"]),
                 finished_at: text(&state["FinishedAt"]),
-                address: address(&c["NetworkSettings"]["Ports"]),
+                addresses: addresses(&c["NetworkSettings"]["Ports"]),
             }
         }))
     }
 }
 
-fn address(ports: &Value) -> Option<String> {
-    let binding = &ports.as_object()?.values().find(|bindings| bindings.is_array())?[0];
-    Some(format!("{}:{}", binding["HostIp"].as_str()?, binding["HostPort"].as_str()?))
+fn addresses(ports: &Value) -> Vec<String> {
+    let bindings =
+        ports.as_object().into_iter().flatten().filter_map(|(_, b)| b.as_array()).flatten();
+    bindings.filter_map(|b| Some(address(b["HostIp"].as_str()?, b["HostPort"].as_str()?))).collect()
 }
 
 /// `Test` is `["CMD", …]`, `["CMD-SHELL", line]` or `["NONE"]`, `Timeout`
@@ -268,7 +271,7 @@ mod tests {
             ("p-backend-1", "restarting", 3, 3)
         );
         assert_eq!(c.health.as_deref(), Some("unhealthy"));
-        assert_eq!(c.address.as_deref(), Some("127.0.0.1:8000"));
+        assert_eq!(c.addresses, ["127.0.0.1:8000"]);
         let check = c.healthcheck.unwrap();
         assert_eq!(
             (check.command.join(" "), check.timeout),

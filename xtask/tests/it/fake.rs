@@ -369,6 +369,91 @@ fn a_failed_build_passes_its_exit_code_on() {
 }
 
 #[test]
+fn build_failures_are_said_in_the_users_words() {
+    for (stderr, message, hint) in [
+        (
+            "rpc error: code = Unavailable desc = error reading from server: EOF",
+            "the Docker engine went away in the middle",
+            "hint: sudo systemctl start docker",
+        ),
+        (
+            "failed to solve: write /x: no space left on device",
+            "the disk of the engine's machine is full",
+            "hint: docker system df",
+        ),
+        (
+            "failed to solve: debian:bookworm-slim: failed to resolve source metadata",
+            "the base image is neither",
+            "hint: cargo xtask up --setup",
+        ),
+        (
+            "  x No solution found when resolving dependencies:",
+            "a requirement does not exist",
+            "mend backend/requirements.txt",
+        ),
+        (
+            "Temporary failure in name resolution",
+            "a package index does not answer",
+            "UV_DEFAULT_INDEX",
+        ),
+        (
+            "dockerfile parse error on line 3: unknown instruction: RUNN",
+            "the Dockerfile has a fault",
+            "hint: the lines above name it",
+        ),
+    ] {
+        let mut fake = Fake::serving();
+        fake.answer("compose*plain build*backend", 1, "", stderr);
+        for command in ["fast", "full"] {
+            fake.xtask(&[command]).fails(
+                1,
+                &["building `backend` failed; what served before still does", message, hint],
+            );
+            assert!(!fake.log().contains("tag localhost"), "no name was given: {}", fake.log());
+        }
+    }
+}
+
+#[test]
+fn a_machine_in_trouble_is_described_while_it_serves() {
+    for (stderr, message, hint) in [
+        (
+            "Failed to initialize NVML: Driver/library version mismatch",
+            "the machine runs the old one",
+            "hint: reboot",
+        ),
+        (
+            "nvidia-container-cli: mount error: file creation failed: libEGL_nvidia.so.550",
+            "is out of date",
+            "hint: sudo nvidia-ctk cdi generate",
+        ),
+        (
+            "Error response from daemon: client version 1.41 is too old. Minimum supported API version is 1.44",
+            "newer than this Docker CLI",
+            "hint: upgrade",
+        ),
+    ] {
+        let mut fake = Fake::serving();
+        fake.answer("compose*restart*", 1, "", stderr);
+        fake.xtask(&["restart"]).fails(1, &["restarting `backend`", message, hint]);
+    }
+}
+
+#[test]
+fn an_old_compose_is_named_with_its_version() {
+    let mut fake = Fake::serving();
+    fake.answer("compose*config*", 1, "", "services.backend.env_file.0 must be a string");
+    fake.answer("compose version*", 0, "2.20.3\n", "");
+    fake.xtask(&["up"]).fails(
+        1,
+        &[
+            "Docker Compose 2.20.3 is too old: 2.24 or newer is needed",
+            "hint: cargo xtask up --setup",
+        ],
+    );
+}
+
+#[test]
 fn without_docker_on_path_the_next_step_is_named() {
     let mut fake = Fake::serving();
     fake.repo.set("PATH", "/nonexistent");

@@ -1,1 +1,402 @@
+//! Nothing is ever lost: each fault is caused, with the command that meets it,
+//! and afterwards what served before still serves, nothing is left over, and
+//! the message names a cause and a next step. The matrix is printed at the end.
+//!
+//! Faults that would take the engine or its disk from other tests, and
+//! permissions that root does not lack, are caused by a fake docker: see
+//! `known_failures…` and `build_failures…` in [`crate::fake`].
 
+use std::{
+    io::Write as _,
+    net::TcpListener,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    common::{self, APP, COMPOSE_FILE, DOCKERFILE, PYTHON, Repo, Run},
+    service::{Service, need},
+};
+
+/// Every command that looks at the project.
+const ALL: [&str; 5] = ["up", "restart", "fast", "full", "status"];
+
+/// The faults so far, met by one service after the other.
+struct Matrix {
+    service: Service,
+    /// The service as it serves before a fault.
+    before: String,
+    lines: Vec<String>,
+}
+
+impl Matrix {
+    fn new(service: Service) -> Matrix {
+        let before = service.fingerprint();
+        Matrix { service, before, lines: Vec::new() }
+    }
+
+    fn answers(&self) -> bool {
+        let ready = ["exec", &self.service.container(), "test", "-f", "/tmp/ready"];
+        Run::of(self.service.command("docker", &ready)).code == Some(0)
+    }
+
+    /// Containers beyond the one that serves, and images of ours without a name.
+    fn left_over(&self) -> usize {
+        let project = format!("label=com.docker.compose.project={}", self.service.project);
+        let count = |args: &[&str]| {
+            self.service
+                .docker(&[args, &["--quiet", "--filter", &project]].concat())
+                .lines()
+                .count()
+        };
+        count(&["ps", "--all"]).saturating_sub(1) + count(&["images", "--filter", "dangling=true"])
+    }
+
+    fn note(&mut self, fault: &str, command: &str, run: &Run) {
+        let (answers, left_over) = (self.answers(), self.left_over());
+        let code = run.code.map_or("signal".to_owned(), |code| code.to_string());
+        let serves = if answers { "yes" } else { "no" };
+        self.lines.push(format!("{fault:<46} {command:<9} {code:>4}   {serves:<6} {left_over}"));
+        assert_eq!(left_over, 0, "left over after {fault}: {}", run.text());
+    }
+
+    /// A fault before the swap: it is said, and the very process still serves.
+    #[track_caller]
+    fn refused(&mut self, fault: &str, args: &[&str], run: &Run, texts: &[&str]) {
+        assert_ne!(run.code, Some(0), "{fault}: {}", run.text());
+        assert!(
+            run.stderr.contains("error: ") && run.stderr.contains("hint: "),
+            "{fault}: {}",
+            run.text()
+        );
+        run.fails(run.code.unwrap_or(-1), texts);
+        self.note(fault, args[0], run);
+        assert_eq!(self.service.fingerprint(), self.before, "{fault}: {}", run.text());
+        assert!(self.answers(), "{fault}");
+    }
+
+    #[track_caller]
+    fn refuses(&mut self, fault: &str, commands: &[&str], texts: &[&str]) {
+        for command in commands {
+            let run = self.service.xtask(&[command]);
+            self.refused(fault, &[command], &run, texts);
+        }
+    }
+
+    /// Something odd that is no fault: the command succeeds and it serves.
+    #[track_caller]
+    fn bears(&mut self, oddity: &str, args: &[&str]) -> Run {
+        let run = self.service.xtask(args);
+        assert_eq!(run.code, Some(0), "{oddity}: {}", run.text());
+        self.note(oddity, args[0], &run);
+        assert!(self.answers(), "{oddity}");
+        self.before = self.service.fingerprint();
+        run
+    }
+
+    /// Prints past the test harness, which keeps a passing test's output.
+    fn print(&self, title: &str) {
+        let mut text = format!(
+            "\n{title}\n{:<46} {:<9} {:>4}   serves left over\n",
+            "fault", "command", "exit"
+        );
+        for line in &self.lines {
+            text += &format!("{line}\n");
+        }
+        let _ =
+            std::io::stderr().write_all(format!("{text}{} cells\n", self.lines.len()).as_bytes());
+    }
+}
+
+#[test]
+fn faults_before_building() {
+    let mut m = Matrix::new(need!(Service::serving()));
+
+    let env = m.service.env.clone();
+    m.service.set("DOCKER_HOST", "tcp://127.0.0.1:1");
+    let runs = ALL.map(|command| (command, m.service.xtask(&[command])));
+    m.service.env.clone_from(&env);
+    for (command, run) in runs {
+        m.refused(
+            "the engine does not run",
+            &[command],
+            &run,
+            &["the Docker engine does not answer", "systemctl start docker"],
+        );
+    }
+    m.service.set("PATH", "/nonexistent");
+    let run = m.service.xtask(&["up"]);
+    m.service.env.clone_from(&env);
+    m.refused("docker is not on PATH", &["up"], &run, &["`docker` is not on PATH"]);
+
+    for (fault, compose, text) in [
+        ("compose file with a syntax error", "services: [", "reading the compose files"),
+        ("compose file without `backend`", "services: {api: {image: x}}", "no service `backend`"),
+        ("compose file that is empty", "", "reading the compose files"),
+        (
+            "compose file with an unknown key",
+            "services: {backend: {imag: x}}",
+            "reading the compose files",
+        ),
+        ("build context that is not there", "services: {backend: {build: ./nowhere}}", "nowhere"),
+    ] {
+        m.service.write("docker-compose.yml", compose);
+        m.refuses(fault, &ALL, &[text]);
+    }
+    m.service.write("docker-compose.yml", COMPOSE_FILE);
+
+    let away = |service: &Service, path: &str| {
+        fs_err::rename(service.root.join(path), service.root.join("away")).unwrap()
+    };
+    let back = |service: &Service, path: &str| {
+        fs_err::rename(service.root.join("away"), service.root.join(path)).unwrap()
+    };
+    for (fault, path, text) in [
+        ("backend/ is missing", "backend", "backend/requirements.txt"),
+        (
+            "requirements.txt is missing",
+            "backend/requirements.txt",
+            "hint: git checkout -- backend/requirements.txt",
+        ),
+        ("the Dockerfile is missing", "backend/Dockerfile", "Dockerfile"),
+        ("the compose file is missing", "docker-compose.yml", "reading the compose files"),
+    ] {
+        away(&m.service, path);
+        m.refuses(fault, &ALL, &[text]);
+        back(&m.service, path);
+    }
+    away(&m.service, "backend/requirements.txt");
+    fs_err::create_dir(m.service.root.join("backend/requirements.txt")).unwrap();
+    m.refuses("requirements.txt cannot be read", &ALL, &["backend/requirements.txt"]);
+    fs_err::remove_dir(m.service.root.join("backend/requirements.txt")).unwrap();
+    back(&m.service, "backend/requirements.txt");
+    fs_err::write(m.service.root.join("backend/requirements.txt"), b"torch==2.5.1 # caf\xe9\n")
+        .unwrap();
+    m.refuses("requirements.txt is not UTF-8", &ALL, &["UTF-8"]);
+
+    for (fault, requirements, text) in [
+        ("torch is not pinned", "torch\n", "torch 2.5.1 removed"),
+        ("torch is pinned twice", "torch==2.5.1\ntorch==2.5.0\n", "torch 2.5.1 → 2.5.0"),
+        ("torch is pinned with an extra", "torch[opt]==2.5.0\n", "torch 2.5.1 → 2.5.0"),
+        (
+            "torch is pinned with a marker",
+            "torch==2.5.0 ; python_version > '3'\n",
+            "torch 2.5.1 → 2.5.0",
+        ),
+        ("torch is pinned with a comment", "torch==2.5.0 # why\n", "torch 2.5.1 → 2.5.0"),
+        (
+            "torch is pinned with a hash",
+            "torch==2.5.0 \\\n  --hash=sha256:00\n",
+            "torch 2.5.1 → 2.5.0",
+        ),
+        ("torch is pinned in another file", "-r other.txt\n", "torch 2.5.1 removed"),
+    ] {
+        m.service.write("backend/requirements.txt", requirements);
+        m.refuses(fault, &["fast"], &[text, "hint: cargo xtask full"]);
+    }
+    m.service.write("backend/requirements.txt", "torch==2.5.1\n");
+
+    m.service.set("XTASK_DEVICE", "gpu");
+    let gpu = ["restart", "fast"].map(|command| (command, m.service.xtask(&[command])));
+    m.service.set("XTASK_DEVICE", "cpu");
+    for (command, run) in gpu {
+        // A machine that can hand one out has nothing to refuse here.
+        if run.code != Some(0) {
+            m.refused("a GPU that the engine cannot hand out", &[command], &run, &["XTASK_DEVICE"]);
+        }
+    }
+
+    for (oddity, text, value) in [
+        (".env with CRLF", "FOO=a\r\n", "a"),
+        (".env with quotes", "FOO=\"a b\"\n", "a b"),
+        (".env with `export`", "export FOO=c\n", "c"),
+        (".env with a byte-order mark", "\u{feff}FOO=d\n", "d"),
+        (".env with a key without value", "BAR\nFOO=e\n", "e"),
+    ] {
+        m.service.write(".env", text);
+        m.bears(oddity, &["restart"]);
+        assert_eq!(m.service.inside(&["printenv", "FOO"]), value, "{oddity}");
+    }
+    fs_err::remove_file(m.service.root.join(".env")).unwrap();
+    m.bears("no .env any more", &["up"]);
+
+    let _ = fs_err::remove_dir_all(m.service.root.join("target"));
+    m.service.write("target", "in the way of what xtask remembers");
+    m.bears("a checkout that cannot be written", &["restart"]);
+
+    let mut second = Repo::new();
+    second.set("COMPOSE_PROJECT_NAME", &m.service.project);
+    second.set("XTASK_DEVICE", "cpu");
+    let run = second.xtask(&["restart"]);
+    assert_eq!(run.code, Some(0), "{}", run.text());
+    m.note("a second clone of the same project", "restart", &run);
+    m.print("Faults before building");
+}
+
+#[test]
+fn faults_while_building() {
+    let mut m = Matrix::new(need!(Service::serving()));
+    for (fault, dockerfile, text) in [
+        (
+            "Dockerfile with a syntax error",
+            "FROM debian:bookworm-slim\nRUNN x\n".to_owned(),
+            "the Dockerfile has a fault",
+        ),
+        ("a step that fails", format!("{DOCKERFILE}RUN exit 3\n"), "building `backend` failed"),
+        (
+            "a file to copy that is missing",
+            format!("{DOCKERFILE}COPY nowhere /\n"),
+            "building `backend` failed",
+        ),
+        (
+            "a base image that is nowhere",
+            "FROM registry.invalid/nothing:1\n".to_owned(),
+            "the base image is neither on the engine",
+        ),
+        (
+            "a requirement that does not exist",
+            format!(
+                "{DOCKERFILE}RUN echo 'No solution found when resolving dependencies' >&2; exit 1\n"
+            ),
+            "a requirement does not exist",
+        ),
+        (
+            "a package index that does not answer",
+            format!("{DOCKERFILE}RUN echo 'error sending request for url' >&2; exit 1\n"),
+            "a package index does not answer",
+        ),
+        (
+            "a disk that is full",
+            format!("{DOCKERFILE}RUN echo 'write: no space left on device' >&2; exit 1\n"),
+            "the disk of the engine's machine is full",
+        ),
+    ] {
+        m.service.write("backend/Dockerfile", &dockerfile);
+        m.refuses(fault, &["fast", "full", "up"], &[text, "what served before still does"]);
+    }
+    m.service.write("backend/Dockerfile", DOCKERFILE);
+    m.service.write("backend/python3", "#!/bin/sh\nexit 1\n");
+    m.refuses("an image without a working torch", &["full"], &["not fit to serve"]);
+    m.service.write("backend/python3", PYTHON);
+
+    m.service.write("backend/Dockerfile", &format!("{DOCKERFILE}RUN sleep 20\n"));
+    for (fault, signal, to_group, after, code) in [
+        ("Ctrl-C, at once", "-INT", true, 200, 130),
+        ("Ctrl-C, after a second", "-INT", true, 1000, 130),
+        ("Ctrl-C, in the long step", "-INT", true, 4000, 130),
+        ("SIGINT to xtask alone", "-INT", false, 2000, 130),
+        ("SIGTERM to xtask alone", "-TERM", false, 2000, 143),
+        ("SIGTERM to the process group", "-TERM", true, 2000, 143),
+    ] {
+        for command in ["fast", "full"] {
+            let mut xtask = m.service.command(env!("CARGO_BIN_EXE_xtask"), &[command]);
+            std::os::unix::process::CommandExt::process_group(&mut xtask, 0);
+            let child = xtask.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            thread::sleep(Duration::from_millis(after));
+            let target = format!("{}{}", if to_group { "-" } else { "" }, child.id());
+            Command::new("kill").args([signal, "--", &target]).status().unwrap();
+            let output = child.wait_with_output().unwrap();
+            let run = Run {
+                stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+                code: output.status.code(),
+            };
+            assert_eq!(run.code, Some(code), "{fault}: {}", run.text());
+            m.refused(fault, &[command], &run, &["interrupted"]);
+        }
+    }
+    // Nobody is left to say anything, and nothing is lost.
+    let mut xtask = m.service.command(env!("CARGO_BIN_EXE_xtask"), &["fast"]);
+    let mut child = xtask.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run = Run { stdout: String::new(), stderr: String::new(), code: None };
+    m.note("SIGKILL to xtask", "fast", &run);
+    assert_eq!(m.service.fingerprint(), m.before);
+    m.service.write("backend/Dockerfile", DOCKERFILE);
+    m.bears("after it, from the sources as they were", &["up"]);
+    m.print("Faults while building");
+    // The build that nobody waits for ends by itself.
+    thread::sleep(Duration::from_secs(20));
+}
+
+#[test]
+fn faults_while_swapping() {
+    let mut m = Matrix::new(need!(Service::serving()));
+    let image = m.service.inspect(&m.service.image_name(), "{{.Id}}");
+    for (fault, app, text) in [
+        ("crashes at import", "echo ImportError; exit 1\n".to_owned(), "exit code 1"),
+        ("exits 0 at once", "exit 0\n".to_owned(), "exit code 0"),
+        (
+            "hangs without listening",
+            APP.replace("touch /tmp/ready", ""),
+            "did not answer within 3 s",
+        ),
+        (
+            "answers with an error",
+            APP.replace("touch /tmp/ready", "mkdir /tmp/ready"),
+            "did not answer within 3 s",
+        ),
+    ] {
+        m.service.write("backend/app.sh", &app);
+        let run = m.service.xtask(&["fast", "--timeout", "3"]);
+        run.fails(1, &[text, "the superseded one is still there", "hint: cargo xtask rollback"]);
+        let back = m.service.xtask(&["rollback"]);
+        m.note(fault, "fast", &run);
+        assert_eq!(back.code, Some(0), "{}", back.text());
+        assert_eq!(m.service.inspect(&m.service.container(), "{{.Image}}"), image, "{fault}");
+        let run = m.service.xtask(&["full", "--timeout", "3"]);
+        run.fails(1, &[text, "the superseded one serves again"]);
+        m.note(fault, "full", &run);
+        assert_eq!(m.service.inspect(&m.service.container(), "{{.Image}}"), image, "{fault}");
+        assert!(m.answers(), "{fault}");
+    }
+    m.service
+        .write("backend/app.sh", &APP.replace("touch /tmp/ready", "sleep 6; touch /tmp/ready"));
+    m.bears("becomes healthy late", &["fast"]);
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    m.before = m.service.fingerprint();
+    let publish = format!("ports: ['127.0.0.1:{port}:9']\n    init: true");
+    m.service.write("docker-compose.yml", &COMPOSE_FILE.replace("init: true", &publish));
+    m.refuses("the port is taken", &["restart", "up"], &["taken by another program"]);
+    drop(taken);
+    m.bears("the port is free again", &["restart"]);
+    m.service.write("docker-compose.yml", COMPOSE_FILE);
+    m.bears("no port any more", &["up"]);
+    m.print("Faults while swapping");
+}
+
+#[test]
+fn rounds_leave_nothing_behind() {
+    let service = need!(Service::serving());
+    let volume = format!("{}_bystander", service.project);
+    service.docker(&["volume", "create", &volume]);
+    service.write("output/mesh.glb", "a result");
+    service.write(".env", "FOO=1\n");
+    let held = |service: &Service| {
+        let list = |args: &[&str]| {
+            service.docker(args).lines().filter(|line| line.contains(&service.project)).count()
+        };
+        (
+            list(&["images", "--format", "{{.Repository}}"]),
+            list(&["ps", "--all", "--format", "{{.Names}}"]),
+        )
+    };
+    let before = held(&service);
+    for round in 0..23 {
+        service.write("backend/app.sh", &format!("{}# round {round}\n", common::APP));
+        service.xtask(&[if round % 8 == 7 { "full" } else { "fast" }]).ok();
+    }
+    assert_eq!(held(&service), before);
+    assert_eq!(fs_err::read_to_string(service.root.join("output/mesh.glb")).unwrap(), "a result");
+    assert_eq!(fs_err::read_to_string(service.root.join(".env")).unwrap(), "FOO=1\n");
+    assert_eq!(
+        service.docker(&["volume", "rm", &volume]),
+        volume,
+        "a volume of somebody else stays"
+    );
+}
