@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::{
     Docker, MIN_COMPOSE, SERVICE,
     config::Project,
-    docker,
+    disk, docker,
     inspect::{self, Container, Engine, Image},
     python_in, throw_away,
 };
@@ -246,14 +246,14 @@ impl Docker {
     /// # Errors
     /// When the engine can't be reached or takes too long to count.
     pub fn disk_use(&self) -> Result<u64> {
-        inspect::disk_use(&self.ask(&docker(["system", "df", "--format", "{{json .}}"]))?.stdout)
+        disk::disk_use(&self.ask(&docker(["system", "df", "--format", "{{json .}}"]))?.stdout)
     }
 
     /// # Errors
     /// When the engine can't be reached or takes too long to count.
-    pub fn build_cache(&self) -> Result<Vec<inspect::CacheRecord>> {
+    pub fn build_cache(&self) -> Result<Vec<disk::CacheRecord>> {
         let df = docker(["system", "df", "--verbose", "--format", "{{json .}}"]);
-        inspect::build_cache(&self.ask(&df)?.stdout)
+        disk::build_cache(&self.ask(&df)?.stdout)
     }
 
     /// Runs a short command quietly; false where the engine refuses.

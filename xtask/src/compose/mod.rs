@@ -5,6 +5,7 @@
 
 mod ask;
 pub mod config;
+mod disk;
 pub mod files;
 pub mod inspect;
 
@@ -16,7 +17,8 @@ use xshell::Shell;
 pub use self::{
     ask::recent_enough,
     config::Project,
-    inspect::{CacheRecord, Container, Engine, Image},
+    disk::CacheRecord,
+    inspect::{Container, Engine, Image},
 };
 use crate::{
     failure::Failure,

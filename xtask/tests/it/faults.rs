@@ -4,7 +4,7 @@
 //!
 //! Faults that would take the engine or its disk from other tests, and
 //! permissions that root does not lack, are caused by a fake docker: see
-//! `known_failures…` and `build_failures…` in [`crate::fake`].
+//! [`crate::failures`].
 
 use std::{
     io::Write as _,

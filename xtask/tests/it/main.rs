@@ -1,9 +1,17 @@
-//! Whole runs of xtask: against a fake docker ([`fake`]), against a real engine
-//! with a tiny image ([`engine`]), and through every fault we know ([`faults`]).
+//! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
+//! [`doctors`]), against a real engine with a tiny image ([`restarts`],
+//! [`builds`], [`decisions`], [`turns`]), and through every fault we know
+//! ([`faults`]).
 #![cfg(unix)]
 
+mod builds;
 mod common;
-mod engine;
+mod decisions;
+mod doctors;
+mod failures;
 mod fake;
 mod faults;
+mod machines;
+mod restarts;
 mod service;
+mod turns;

@@ -1,0 +1,255 @@
+//! `fast` and `full` on a real engine: what they put to use, and what they leave alone.
+
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    common::{self, COMPOSE_FILE, PYTHON},
+    service::{Service, need},
+};
+
+#[test]
+fn fast_puts_new_code_into_the_container_and_leaves_nothing_behind() {
+    let service = need!(Service::serving());
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    service.write("backend/app.sh", &common::APP.replace("serving", "version two"));
+    service.xtask(&["fast"]).ok();
+    assert!(service.docker(&["logs", &service.container()]).contains("version two"));
+    assert_eq!(service.docker(&["image", "inspect", &old]), "[]", "the superseded image is gone");
+    let names = service.docker(&[
+        "images",
+        "--quiet",
+        "--filter",
+        &format!("reference=localhost/xtask/{}-backend", service.project),
+    ]);
+    assert_eq!(names.lines().count(), 2, "one name and one record");
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn fast_refuses_changed_requirements_and_names_the_pins() {
+    let service = need!(Service::serving());
+    let before = service.fingerprint();
+    service.write("backend/requirements.txt", "torch==2.5.0\nnumpy==1.26.4\n");
+    service
+        .xtask(&["fast"])
+        .fails(1, &["torch 2.5.1 → 2.5.0", "numpy 1.26.4 added", "hint: cargo xtask full"]);
+    assert_eq!(service.fingerprint(), before);
+    service.xtask(&["fast", "--force"]).ok();
+    assert!(service.inside(&["cat", "/requirements.txt"]).contains("2.5.0"));
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn a_build_that_yields_what_runs_leaves_the_container_alone() {
+    let service = need!(Service::serving());
+    let before = service.fingerprint();
+    service.xtask(&["fast"]).ok();
+    assert_eq!(service.fingerprint(), before);
+    // In the context, but no COPY takes it: other inputs, same image.
+    service.write("backend/notes.md", "notes\n");
+    service.decides("fast", "backend/notes.md added since the image was built");
+    service.xtask(&["up"]).ok();
+    assert_eq!(service.fingerprint(), before);
+    service.decides("none", "it runs");
+    // A build by hand with another configuration of nothing but Compose's labels.
+    let dockerfile = format!("{}LABEL com.docker.compose.version=\"0\"\n", common::DOCKERFILE);
+    service.write("backend/Dockerfile", &dockerfile);
+    service.xtask(&["up"]).ok();
+    assert_eq!(service.fingerprint(), before);
+}
+
+#[test]
+fn an_image_built_by_hand_is_never_taken_for_ours() {
+    let service = need!(Service::serving());
+    service.write("backend/app.sh", &format!("{}# by hand\n", common::APP));
+    service.docker(&["compose", "build", "--quiet", "backend"]);
+    let status = service.status();
+    assert_eq!(
+        (&status["image"]["origin"], &status["decision"]),
+        (&"unknown".into(), &"fast".into()),
+        "{status:#}"
+    );
+    service.docker(&[
+        "compose",
+        "--file",
+        "docker-compose.yml",
+        "--file",
+        "docker-compose.cpu.yml",
+        "up",
+        "--detach",
+        "--no-build",
+    ]);
+    let before = service.fingerprint();
+    service.xtask(&["up"]).ok();
+    assert_eq!(service.fingerprint(), before, "the same layers: nothing to swap");
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn a_failed_build_leaves_everything_as_it_was() {
+    let service = need!(Service::serving());
+    let before = (service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}"));
+    service.write("backend/Dockerfile", &format!("{}RUN exit 3\n", common::DOCKERFILE));
+    let run = service.xtask(&["fast"]);
+    assert_ne!(run.code, Some(0));
+    run.fails(run.code.unwrap(), &["building `backend`", "docker compose"]);
+    assert!(service.running());
+    assert_eq!((service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}")), before);
+}
+
+#[test]
+fn ctrl_c_during_a_build_leaves_everything_as_it_was() {
+    let service = need!(Service::serving());
+    let before = (service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}"));
+    service.write("backend/Dockerfile", &format!("{}RUN sleep 30\n", common::DOCKERFILE));
+    // A terminal sends SIGINT to the whole foreground group.
+    let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["fast"]);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(3));
+    Command::new("kill").args(["-INT", "--", &format!("-{}", child.id())]).status().unwrap();
+    let started = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(service.running());
+    assert_eq!((service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}")), before);
+}
+
+#[test]
+fn an_edit_during_the_build_is_not_lost() {
+    let service = need!(Service::serving());
+    service.write("backend/Dockerfile", &format!("{}RUN sleep 4\n", common::DOCKERFILE));
+    let mut build = service.command(env!("CARGO_BIN_EXE_xtask"), &["fast"]);
+    let build = build.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    service.write("backend/app.sh", &format!("{}# late\n", common::APP));
+    let said = String::from_utf8(build.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("the sources changed while building"), "{said}");
+    assert_eq!(service.status()["image"]["origin"], "unknown");
+    service.xtask(&["up"]).ok();
+    assert!(service.inside(&["tail", "-n1", "/app.sh"]).contains("# late"));
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn full_checks_swaps_and_removes_what_it_supersedes() {
+    let service = need!(Service::serving());
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    service.docker(&["tag", "debian:bookworm-slim", &format!("{}-bystander:1", service.project)]);
+    service.write("backend/requirements.txt", "torch==2.6.0\n");
+    let said = service.xtask(&["full"]).ok();
+    assert!(said.contains("package versions: torch 2.5.1 → 2.6.0"), "{said}");
+    assert!(said.contains("removed the superseded image: "), "{said}");
+    assert_eq!(service.docker(&["image", "inspect", &old]), "[]");
+    let bystander =
+        service.docker(&["images", "--quiet", &format!("{}-bystander", service.project)]);
+    assert!(!bystander.is_empty(), "an image of somebody else stays");
+    service.docker(&["image", "rm", &format!("{}-bystander:1", service.project)]);
+    assert!(service.inside(&["cat", "/requirements.txt"]).contains("2.6.0"));
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn full_uses_no_cache_and_fast_does() {
+    let service = need!(Service::new());
+    service.write("backend/Dockerfile", &format!("{}RUN date +%N > /built\n", common::DOCKERFILE));
+    service.xtask(&["up"]).ok();
+    let first = service.inside(&["cat", "/built"]);
+    service.xtask(&["fast"]).ok();
+    assert_eq!(service.inside(&["cat", "/built"]), first);
+    let said = service.xtask(&["full"]).ok();
+    assert_ne!(service.inside(&["cat", "/built"]), first);
+    assert!(said.contains("of disk freed"), "{said}");
+}
+
+#[test]
+fn full_without_a_pinned_torch_takes_any() {
+    let service = need!(Service::new());
+    service.write("backend/requirements.txt", "torch\n");
+    service.write("backend/python3", &PYTHON.replace("v=$(", "v=2.4.0 #("));
+    let said = service.xtask(&["full"]).ok();
+    assert!(said.contains("backend/requirements.txt pins no torch"), "{said}");
+}
+
+#[test]
+fn ctrl_c_during_the_check_leaves_everything_as_it_was() {
+    let service = need!(Service::serving());
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    let before = (service.fingerprint(), service.inspect(&old, "{{.RepoTags}}"));
+    // The same inputs again but for a check that takes its time.
+    service.write("backend/python3", &format!("{PYTHON}sleep 20\n"));
+    let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["full"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let building = format!("localhost/xtask/{}-backend:building", service.project);
+    service.wait_for(&building, "{{.RepoTags}}", &format!("[{building}]"));
+    thread::sleep(Duration::from_secs(1));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!((service.fingerprint(), service.inspect(&old, "{{.RepoTags}}")), before);
+}
+
+#[test]
+fn full_keeps_an_image_that_somebody_named() {
+    let service = need!(Service::serving());
+    let (old, mine) = (
+        service.inspect(&service.image_name(), "{{.Id}}"),
+        format!("{}-backend:mine", service.project),
+    );
+    service.docker(&["tag", &old, &mine]);
+    service.write("backend/app.sh", &format!("{}# new\n", common::APP));
+    let said = service.xtask(&["full"]).ok();
+    assert!(said.contains("stays: another name or container uses it"), "{said}");
+    assert_eq!(service.inspect(&mine, "{{.Id}}"), old);
+    service.docker(&["image", "rm", &mine]);
+}
+
+#[test]
+fn full_never_swaps_to_an_image_with_the_wrong_torch() {
+    let service = need!(Service::serving());
+    let names = |id: &str| service.inspect(id, "{{json .RepoTags}}");
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    let before = (service.fingerprint(), names(&old));
+    for (python, message) in [
+        (
+            PYTHON.replace("echo \"{\\\"torch", "v=2.6.0+cpu; echo \"{\\\"torch"),
+            "torch is 2.6.0+cpu, pinned is 2.5.1",
+        ),
+        (
+            PYTHON.replace("echo \"{\\\"torch", "exit 139; echo \"{\\\"torch"),
+            "importing torch ended Python with exit code 139",
+        ),
+        ("#!/bin/sh\nexit 1\n".to_owned(), "python3 did not run (exit code 1)"),
+    ] {
+        service.write("backend/python3", &python);
+        service
+            .xtask(&["full"])
+            .fails(1, &["not fit to serve", message, "is kept as localhost/xtask/"]);
+        assert_eq!((service.fingerprint(), names(&old)), before, "{message}");
+    }
+    // Sources back as they were: a full build of the same inputs that then fails
+    // must not take the old image's name either.
+    service.write("backend/python3", PYTHON);
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn further_names_of_the_image_move_only_when_it_is_fit() {
+    let service = need!(Service::new());
+    let stable = format!("{}-backend:stable", service.project);
+    let compose = COMPOSE_FILE
+        .replace("build: ./backend", &format!("build: {{context: ./backend, tags: ['{stable}']}}"));
+    service.write("docker-compose.yml", &compose);
+    service.xtask(&["up"]).ok();
+    let old = service.inspect(&service.image_name(), "{{.Id}}");
+    assert_eq!(service.inspect(&stable, "{{.Id}}"), old);
+    service.write("backend/python3", "exit 1\n");
+    service.xtask(&["full"]).fails(1, &["not fit to serve"]);
+    assert_eq!(service.inspect(&stable, "{{.Id}}"), old);
+    service.write("backend/python3", &format!("{PYTHON}# 2\n"));
+    service.xtask(&["up"]).ok();
+    assert_ne!(service.inspect(&stable, "{{.Id}}"), old);
+}

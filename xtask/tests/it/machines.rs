@@ -1,0 +1,204 @@
+//! Decisions, machines with and without a GPU, and usage, against a fake docker.
+
+use crate::fake::{Fake, snapshot};
+
+#[test]
+fn nothing_to_do() {
+    let fake = Fake::serving();
+    snapshot(
+        &fake.xtask(&["up"]),
+        "none: it runs, from the current sources and configuration\n\
+         `backend` answers on http://127.0.0.1:8000\n--- stderr\n--- exit 0\n",
+    );
+}
+
+#[test]
+fn status_for_programs() {
+    let fake = Fake::serving();
+    snapshot(
+        &fake.xtask(&["status", "--json"]),
+        r#"{
+  "container": {
+    "health": "healthy",
+    "id": "c1",
+    "started_at": "2026-01-01T00:00:00Z",
+    "state": "running"
+  },
+  "decision": "none",
+  "device": "cpu",
+  "image": {
+    "created": "2026-01-01T00:00:00Z",
+    "id": "sha256:a",
+    "origin": "known"
+  },
+  "reasons": [
+    "it runs, from the current sources and configuration"
+  ],
+  "version": 1
+}
+--- stderr
+--- exit 0
+"#,
+    );
+}
+
+#[test]
+fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
+    let mut fake = Fake::serving();
+    fake.no_image();
+    snapshot(
+        &fake.xtask(&["up", "--dry-run"]),
+        "full: there is no image `p-backend:latest` yet\n\
+         without an NVIDIA card, known once there is an image, docker-compose.cpu.yml is added\n\
+         would run: docker compose --file docker-compose.yml --file - --progress plain build --no-cache backend   \
+         # stdin: services: {backend: {image: …, build: {tags: !reset []}}}\n\
+         would run: docker run --rm --interactive --network none --entrypoint python3 localhost/xtask/p-backend:building -   \
+         # stdin: xtask/src/probe.py\n\
+         would run: docker tag localhost/xtask/p-backend:building localhost/xtask/p-backend:<digest>-<digest>\n\
+         would run: docker tag localhost/xtask/p-backend:building p-backend:latest\n\
+         would run: docker import …   # the record of what the image was built from\n\
+         would run: docker compose up --detach --no-build backend\n\
+         would run: docker image rm …   # the superseded image and its names, if the build yields another\n\
+         would run: docker buildx prune --filter id=…   # the build cache that only it used\n\
+         --- stderr\n--- exit 0\n",
+    );
+    for line in fake.log().lines() {
+        let asks = [
+            "info",
+            "ps",
+            "image inspect",
+            "compose config",
+            "compose --file docker-compose.yml --file docker-compose.cpu.yml --progress plain --dry-run",
+            "compose --progress plain --dry-run",
+        ];
+        assert!(asks.iter().any(|ask| line.starts_with(ask)), "{line}");
+    }
+}
+
+#[test]
+fn expectations_come_from_the_last_run() {
+    let fake = Fake::serving();
+    fake.repo.write("target/xtask/memory.json", r#"{"seconds":{"restart":190}}"#);
+    let said = fake.xtask(&["restart", "--dry-run"]).ok();
+    assert!(
+        said.starts_with("restart: nothing calls for it, but you ask (3 min 10 s last time)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_machine_with_a_wired_card_runs_on_it() {
+    let mut fake = Fake::serving();
+    fake.engine(r#"{"nvidia":{"path":"nvidia-container-runtime"}}"#, "6.1.0");
+    fake.card("0x8086\n0x10de\n");
+    let said = fake.xtask(&["restart", "--dry-run"]).ok();
+    assert!(
+        said.contains("would run: docker compose restart --no-deps backend")
+            && !said.contains("cpu"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_card_out_of_dockers_reach_stops_everything() {
+    let mut fake = Fake::serving();
+    fake.card("0x8086\n0x10de\n");
+    fake.answer(
+        "run --rm --gpus all*",
+        125,
+        "",
+        "could not select device driver \"\" with capabilities: [[gpu]]",
+    );
+    for command in ["up", "restart", "fast", "full", "status"] {
+        fake.xtask(&[command]).fails(
+            1,
+            &[
+                "has an NVIDIA card, but Docker cannot reach it",
+                "hint: install nvidia-container-toolkit on the engine's machine",
+            ],
+        );
+        assert!(
+            !fake.log().contains("restart") && !fake.log().contains("plain build"),
+            "{}",
+            fake.log()
+        );
+    }
+    fake.repo.set("XTASK_DEVICE", "cpu");
+    fake.xtask(&["up"]).ok();
+}
+
+#[test]
+fn an_engine_that_hands_out_gpus_without_listing_a_runtime_is_believed() {
+    let mut fake = Fake::serving();
+    fake.card("0x10de\n");
+    fake.answer("run --rm --gpus all*", 0, "", "");
+    assert!(fake.xtask(&["status"]).ok().contains("| device: gpu"));
+}
+
+#[test]
+fn wsl2_shows_no_card_on_the_pci_bus() {
+    let mut fake = Fake::serving();
+    fake.engine(r#"{"nvidia":{}}"#, "5.15.90.1-microsoft-standard-WSL2");
+    assert!(fake.xtask(&["status"]).ok().contains("| device: gpu"));
+}
+
+#[test]
+fn a_wrong_device_is_wrong_usage() {
+    let mut fake = Fake::serving();
+    fake.repo.write(".env", "XTASK_DEVICE=cuda\n");
+    snapshot(
+        &fake.xtask(&["up"]),
+        "--- stderr\nerror: XTASK_DEVICE is `cuda`\nhint: set XTASK_DEVICE to gpu, cpu or auto\n--- exit 2\n",
+    );
+    fake.repo.set("XTASK_DEVICE", "cpu");
+    fake.xtask(&["up"]).ok();
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let fake = Fake::serving();
+    for args in [
+        &["nonsense"][..],
+        &[],
+        &["up", "--timeout", "0"],
+        &["up", "--timeout", "x"],
+        &["status", "--force"],
+    ] {
+        assert_eq!(fake.xtask(args).code, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn help_fits_a_screen_and_every_command_has_an_example() {
+    let fake = Fake::serving();
+    let help = fake.xtask(&["--help"]).ok();
+    assert!(
+        help.lines().count() <= 24 && help.lines().all(|line| line.chars().count() <= 80),
+        "{help}"
+    );
+    assert!(help.contains("What `up` decides:"), "{help}");
+    for command in ["up", "restart", "fast", "full", "status", "doctor"] {
+        let help = fake.xtask(&[command, "--help"]).ok();
+        assert!(
+            help.contains("Example") && help.contains(&format!("  cargo xtask {command}")),
+            "{help}"
+        );
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    }
+}
+
+#[test]
+fn setup_says_what_it_installs_and_passes_the_scripts_code_on() {
+    let fake = Fake::serving();
+    fake.repo.write("xtask/setup-debian", "echo 'setup: run me as root' >&2; exit 7\n");
+    let said = fake.xtask(&["up", "--setup", "--dry-run"]).ok();
+    assert!(
+        said.starts_with("setup, where missing: Docker Engine")
+            && said.contains("would run: sh xtask/setup-debian"),
+        "{said}"
+    );
+    fake.xtask(&["up", "--setup"]).fails(7, &["setting up this machine", "run me as root"]);
+    assert_eq!(fake.log(), "", "nothing else is done on a machine that is not ready");
+    fake.repo.write("xtask/setup-debian", "exit 0\n");
+    fake.xtask(&["up", "--setup"]).ok();
+}
