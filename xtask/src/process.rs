@@ -183,7 +183,13 @@ fn outwait(child: &mut Child, grace: Duration) -> Result<ExitStatus> {
             return Ok(status);
         }
         let signal = signal().load(Ordering::Relaxed);
-        if signal != 0 && !told && noticed.get_or_insert_with(Instant::now).elapsed() >= grace {
+        if signal != 0 && noticed.is_none() {
+            noticed = Some(Instant::now());
+            if !grace.is_zero() {
+                eprintln!("finishing this step first, it takes seconds");
+            }
+        }
+        if !told && noticed.is_some_and(|noticed| noticed.elapsed() >= grace) {
             told = true;
             // On Windows the console tells all of its processes.
             #[cfg(unix)]
