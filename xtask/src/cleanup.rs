@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    compose::{self, CacheRecord},
+    compose::{self, CacheRecord, Docker},
     provenance, report,
     requirements::{self, Pins},
     state::State,
@@ -26,7 +26,7 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
     let old = state.image.as_ref().filter(|old| Some(&old.id) != new.as_ref());
     let mut before = None;
     if let (Some(old), true) = (old, full) {
-        println!("removing the superseded image; this may take a minute");
+        say!("removing the superseded image; this may take a minute");
         // Neither is worth failing for: the new image serves.
         let report = docker.python_in_image(&old.id, PROBE).map(|probe| Report::parse(&probe));
         tell_versions(report.ok().map(|report| report.packages).as_ref(), packages);
@@ -42,13 +42,10 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
         }
     }
     let Some(old) = old else { return Ok(()) };
-    let kept = match docker.image(&old.id)? {
-        Some(left) if left.tags.is_empty() => !docker.quietly(&compose::remove_image(&left.id))?,
-        left => left.is_some(),
-    };
+    let kept = !remove_nameless(docker, &old.id)?;
     if kept {
         let id = report::short(&old.id);
-        println!("the superseded image {id} stays: another name or container uses it");
+        say!("the superseded image {id} stays: another name or container uses it");
     } else if full {
         let freed = before.and_then(|(bytes, cache)| {
             for id in superseded(&cache, &docker.build_cache().ok()?) {
@@ -57,9 +54,21 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
             Some(bytes.saturating_sub(docker.disk_use().ok()?))
         });
         let freed = freed.map_or_else(|| "an unknown amount".to_owned(), report::size);
-        println!("removed the superseded image: {freed} of disk freed");
+        say!("removed the superseded image: {freed} of disk freed");
     }
     Ok(())
+}
+
+/// Removes an image that nobody has named; false where a name or a container
+/// keeps it.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn remove_nameless(docker: &Docker, id: &str) -> Result<bool> {
+    match docker.image(id)? {
+        Some(image) if image.tags.is_empty() => docker.quietly(&compose::remove_image(id)),
+        image => Ok(image.is_none()),
+    }
 }
 
 /// The records that lost their image from `before` to `after`, and those that
@@ -96,12 +105,12 @@ fn superseded(before: &[CacheRecord], after: &[CacheRecord]) -> Vec<String> {
 
 fn tell_versions(old: Option<&Pins>, new: Option<&Pins>) {
     let (Some(old), Some(new)) = (old.filter(|old| !old.is_empty()), new) else {
-        println!("package versions: one of the images has no Python to ask");
+        say!("package versions: one of the images has no Python to ask");
         return;
     };
     let changes: Vec<_> = requirements::changes(old, new).iter().map(ToString::to_string).collect();
     let changes = if changes.is_empty() { "none changed".to_owned() } else { changes.join(", ") };
-    println!("package versions: {changes}");
+    say!("package versions: {changes}");
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ const KNOWN: &[(&[&str], &str, Remedy)] = &[
     (
         &["port is already allocated", "address already in use"],
         "the port that the service publishes is taken by another program",
-        ("set BACKEND_PORT in .env to a free port", &["cargo xtask restart"]),
+        ("name a free port in the compose file, or by BACKEND_PORT in .env", &["cargo xtask up"]),
     ),
     (
         &["no such image", "No such image"],

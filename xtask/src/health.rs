@@ -114,13 +114,13 @@ fn crashed(docker: &Docker, mut container: Container) -> anyhow::Error {
 }
 
 fn complain(docker: &Docker, container: &Container, message: String) -> anyhow::Error {
-    eprintln!("last lines of `{SERVICE}`:");
+    warn!("last lines of `{SERVICE}`:");
     for line in docker.last_words(container, 20).lines() {
-        eprintln!("  | {line}");
+        warn!("  | {line}");
     }
     Failure::new(message)
         .hint(format!("docker compose logs --tail 100 {SERVICE}"))
-        .hint("when it is mended: cargo xtask up")
+        .hint("cargo xtask up   # when it is mended")
         .into()
 }
 

@@ -48,16 +48,16 @@ fn take_file(path: &Path, project: &str, command: &str) -> Result<Lock> {
         match file.try_lock() {
             Ok(()) if is_at(&file, path) => break,
             // Its last holder removed it in the meantime: try its successor.
-            Ok(()) => file = open(path)?,
+            Ok(()) => {
+                file = open(path).with_context(|| format!("opening the lock {}", path.display()))?
+            }
             Err(TryLockError::Error(error)) => return Err(error).context("locking"),
             Err(TryLockError::WouldBlock) if !waited => {
                 let mut holder = String::new();
                 // Whoever holds it may not have signed yet.
                 let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
                 let holder = if holder.is_empty() { "another xtask".to_owned() } else { holder };
-                println!(
-                    "waiting for {holder}, which works on project `{project}`; Ctrl-C to give up"
-                );
+                say!("waiting for {holder}, which works on project `{project}`; Ctrl-C to give up");
                 waited = true;
             }
             Err(TryLockError::WouldBlock) => {
@@ -106,6 +106,10 @@ fn is_at(file: &File, path: &Path) -> bool {
 /// only, which suffices to lock it; and in a sticky directory the kernel refuses
 /// to create over somebody else's file, so an existing one is tried first.
 fn open(path: &Path) -> std::io::Result<File> {
+    // Somebody may have laid a link there, to a file that is not ours to sign.
+    if fs_err::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
     let writable = || File::options().read(true).write(true).open(path);
     writable().or_else(|_| File::open(path)).or_else(|_| {
         let file =

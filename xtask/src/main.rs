@@ -4,6 +4,23 @@
 //! ([`rebuild`]) → [`report`]. Docker's arguments are spelled in [`compose`]
 //! alone, and [`process`] alone starts anything.
 
+/// Prints a line, also where nobody reads any more: `| head` must not stop a
+/// swap in its middle.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
+
+/// The same to stderr.
+macro_rules! warn {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($line)*);
+    }};
+}
+
 mod cleanup;
 mod cli;
 mod compose;
@@ -24,6 +41,7 @@ mod requirements;
 mod setup;
 mod state;
 mod torch;
+mod trial;
 mod way_back;
 
 use std::{
@@ -49,7 +67,7 @@ use crate::{
 
 fn main() {
     if let Err(error) = run(Cli::parse().command) {
-        eprint!("{}", failure::render(&error));
+        warn!("{}", failure::render(&error).trim_end());
         exit(failure::exit_code(&error));
     }
 }
@@ -112,15 +130,15 @@ fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
                 .hint("cargo xtask fast --force   # to build with cache all the same")
         );
     }
-    println!("{}", report::decision(&decision, &memory));
+    say!("{}", report::decision(&decision, &memory));
     let left_out =
         decide::image_reason(&state.situation).filter(|_| decision.action == Action::Restart);
     let options =
         Options { started, dry_run: common.dry_run, timeout: common.timeout, pull: wish.pull };
     rebuild::carry_out(root, decision.action, state, &mut memory, &options)?;
     if let Some(Decision { action, reasons }) = left_out {
-        println!("not in the container: {}", reasons.join("; "));
-        println!("hint: cargo xtask {}", action.word());
+        say!("not in the container: {}", reasons.join("; "));
+        say!("hint: cargo xtask {}", action.word());
     }
     Ok(())
 }
@@ -130,11 +148,11 @@ fn roll_back(root: &Path, common: &Common) -> Result<()> {
     let (state, _lock) = observe_alone(root, "rollback", common)?;
     if common.dry_run {
         for command in way_back::commands(&state)? {
-            println!("would run: {command}");
+            say!("would run: {command}");
         }
         return Ok(());
     }
-    way_back::go(&state, common.timeout).map(drop)
+    way_back::go(&state, common.timeout)
 }
 
 /// Takes the project's lock, unless for a dry run, and looks at everything.
@@ -151,9 +169,9 @@ fn status(root: &Path, json: bool) -> Result<()> {
     let state = state::observe(root, &docker, Ground::of(&docker)?)?;
     let decision = decide::decide(&state.situation);
     if json {
-        println!("{:#}", report::status_json(&state, &decision));
+        say!("{:#}", report::status_json(&state, &decision));
     } else {
-        println!(
+        say!(
             "{}\n{}",
             report::decision(&decision, &Memory::of(root)),
             report::container_line(&state)

@@ -19,6 +19,8 @@ pub enum Step {
     },
     /// Makes sure that torch imports in the new image and is the pinned version.
     CheckTorch,
+    /// Tries what would otherwise fail in the middle of the swap.
+    Try,
     /// Gives the new image the service's names, and the one that says what it
     /// was built from.
     Adopt,
@@ -46,13 +48,16 @@ pub fn plan(action: Action, situation: &Situation, pull: bool) -> Vec<Step> {
     if action >= Action::Fast {
         steps.push(Step::Build { no_cache: full, pull: full && pull });
         steps.extend(full.then_some(Step::CheckTorch));
-        steps.push(Step::Adopt);
+        steps.extend([Step::Try, Step::Adopt]);
     }
     if action > Action::None {
         // Neither restarting nor recreating works on a frozen process.
         steps.extend((situation.container == ContainerState::Paused).then_some(Step::Unpause));
-        let restart = action == Action::Restart && !start;
-        steps.push(if restart { Step::Restart } else { Step::Up });
+        match action {
+            Action::Restart if start => steps.extend([Step::Try, Step::Up]),
+            Action::Restart => steps.push(Step::Restart),
+            _ => steps.push(Step::Up),
+        }
     }
     // A service that is starting is waited for, even if there is nothing to do.
     steps.push(Step::Await);
@@ -69,16 +74,23 @@ pub fn commands(step: Step, state: &State) -> Vec<Invocation> {
         Step::Build { no_cache, pull } => vec![docker.build(&building, no_cache, pull)],
         Step::CheckTorch => vec![compose::python_in(&building, PROBE)],
         Step::Adopt => {
-            let tags = project.build.iter().flat_map(|build| build.tags.iter().cloned());
             let ours = state.inputs.as_ref().map(|inputs| provenance::name(&project.name, inputs));
-            let names = ours.into_iter().chain([project.image.clone()]).chain(tags);
-            names.map(|name| compose::tag(&building, &name)).collect()
+            ours.into_iter()
+                .chain(names(state))
+                .map(|name| compose::tag(&building, &name))
+                .collect()
         }
         Step::Unpause => vec![docker.unpause()],
         Step::Restart => vec![docker.restart()],
         Step::Up => vec![docker.up()],
-        Step::Await | Step::Forget { .. } => Vec::new(),
+        Step::Try | Step::Await | Step::Forget { .. } => Vec::new(),
     }
+}
+
+/// The names that the compose file gives the service's image.
+pub fn names(state: &State) -> impl Iterator<Item = String> + '_ {
+    let tags = state.project.build.iter().flat_map(|build| build.tags.iter().cloned());
+    [state.project.image.clone()].into_iter().chain(tags)
 }
 
 /// Prints the commands of a step instead of running them.
@@ -91,18 +103,18 @@ pub fn show(step: Step, state: &State) {
         _ => String::new(),
     };
     for command in commands(step, state) {
-        println!("would run: {command}{note}");
+        say!("would run: {command}{note}");
     }
     match step {
         Step::Adopt => {
-            println!("would run: docker import …   # the record of what the image was built from")
+            say!("would run: docker import …   # the record of what the image was built from")
         }
         Step::Forget { full } => {
-            println!(
+            say!(
                 "would run: docker image rm …   # the superseded image and its names, if the build yields another"
             );
             if full {
-                println!(
+                say!(
                     "would run: docker buildx prune --filter id=…   # the build cache that only it used"
                 );
             }
@@ -120,10 +132,12 @@ mod tests {
         use {Action as A, ContainerState as C, Drift as D, ImageState as I, Step as S};
         let build = |no_cache, pull| S::Build { no_cache, pull };
         let exited = || C::Stopped { state: "exited".into(), exit_code: 1 };
-        let fast = [build(false, false), S::Adopt, S::Up, S::Await, S::Forget { full: false }];
+        let fast =
+            [build(false, false), S::Try, S::Adopt, S::Up, S::Await, S::Forget { full: false }];
         let full = [
             build(true, true),
             S::CheckTorch,
+            S::Try,
             S::Adopt,
             S::Unpause,
             S::Up,
@@ -134,11 +148,11 @@ mod tests {
             (A::None, I::Current, C::Starting, D::None, &[S::Await][..]),
             (A::Restart, I::Current, C::Serving, D::None, &[S::Restart, S::Await]),
             (A::Restart, I::Current, C::Unhealthy, D::None, &[S::Restart, S::Await]),
-            (A::Restart, I::Current, C::Serving, D::Configuration, &[S::Up, S::Await]),
-            (A::Restart, I::Current, C::Serving, D::Image, &[S::Up, S::Await]),
+            (A::Restart, I::Current, C::Serving, D::Configuration, &[S::Try, S::Up, S::Await]),
+            (A::Restart, I::Current, C::Serving, D::Image, &[S::Try, S::Up, S::Await]),
             (A::Restart, I::Missing, C::Serving, D::Configuration, &[S::Restart, S::Await]),
-            (A::Restart, I::Current, exited(), D::None, &[S::Up, S::Await]),
-            (A::Restart, I::Current, C::Missing, D::None, &[S::Up, S::Await]),
+            (A::Restart, I::Current, exited(), D::None, &[S::Try, S::Up, S::Await]),
+            (A::Restart, I::Current, C::Missing, D::None, &[S::Try, S::Up, S::Await]),
             (A::Restart, I::Current, C::Paused, D::None, &[S::Unpause, S::Restart, S::Await]),
             (A::Fast, I::Current, C::Serving, D::None, &fast),
             (A::Full, I::Current, C::Paused, D::None, &full),

@@ -186,7 +186,7 @@ fn outwait(child: &mut Child, grace: Duration) -> Result<ExitStatus> {
         if signal != 0 && noticed.is_none() {
             noticed = Some(Instant::now());
             if !grace.is_zero() {
-                eprintln!("finishing this step first, it takes seconds");
+                warn!("finishing this step first, it takes seconds");
             }
         }
         if !told && noticed.is_some_and(|noticed| noticed.elapsed() >= grace) {
@@ -201,7 +201,8 @@ fn outwait(child: &mut Child, grace: Duration) -> Result<ExitStatus> {
     }
 }
 
-/// Fails once SIGINT (Ctrl-C) or SIGTERM came, with exit code 130 or 143.
+/// Fails once SIGINT (Ctrl-C), SIGTERM or SIGHUP came, with exit code 128 plus
+/// the signal's number.
 ///
 /// # Errors
 /// After a signal only.
@@ -215,13 +216,20 @@ pub fn interrupted() -> Result<()> {
     }
 }
 
-/// Starts to note SIGINT and SIGTERM instead of dying from them. A handler,
+/// Starts to note these signals instead of dying from them. A handler,
 /// unlike an ignored signal, is not inherited: children still end.
 ///
 /// # Errors
 /// When the operating system refuses the handler.
 pub fn note_signals() -> Result<()> {
-    for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    let signals = [
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        // A terminal that went away, as with a connection that broke.
+        #[cfg(unix)]
+        signal_hook::consts::SIGHUP,
+    ];
+    for number in signals {
         signal_hook::flag::register_usize(number, signal().clone(), number as usize)
             .context("installing a signal handler")?;
     }

@@ -15,7 +15,7 @@ use crate::{
     cleanup,
     compose::{self, Container, Image, SERVICE, files},
     decide::{Action, ContainerState, ImageState},
-    device::{self, Device},
+    device::Device,
     failure::Failure,
     health,
     memory::Memory,
@@ -23,7 +23,7 @@ use crate::{
     process, provenance, report, requirements,
     state::{self, State},
     torch::{PROBE, Report},
-    way_back,
+    trial, way_back,
 };
 
 /// How a decision is carried out.
@@ -84,10 +84,10 @@ pub fn carry_out(
 fn tell_device(state: &State, dry_run: bool) {
     match state.device {
         Device::Cpu(why) if state.docker.adds_cpu_file() => {
-            println!("{why}: adding {}", files::CPU_FILE)
+            say!("{why}: adding {}", files::CPU_FILE)
         }
         Device::Unknown if dry_run => {
-            println!(
+            say!(
                 "without an NVIDIA card, known once there is an image, {} is added",
                 files::CPU_FILE
             );
@@ -112,6 +112,7 @@ impl Run<'_> {
         match step {
             Step::Build { .. } => self.build(step, state),
             Step::CheckTorch => self.check_torch(state).inspect_err(|_| disown(state)),
+            Step::Try => self.try_swap(state),
             Step::Adopt => self.adopt(state),
             Step::Up => self.up(state),
             Step::Unpause | Step::Restart => {
@@ -122,7 +123,8 @@ impl Run<'_> {
                 let container =
                     health::wait(&state.docker, &state.project, before, self.options.timeout)?;
                 self.tell(&container, state, memory);
-                Ok(())
+                // A build's own cleanup forgets it too.
+                if self.action == Action::Restart { way_back::forget(state) } else { Ok(()) }
             }
             Step::Forget { full } => cleanup::after(state, full, self.packages.as_ref()),
         }
@@ -142,20 +144,16 @@ impl Run<'_> {
         // no name may say what it was built from.
         let now = state::read_inputs(self.root, &state.project)?;
         if now != state.inputs {
-            println!("the sources changed while building; afterwards: cargo xtask up");
+            say!("the sources changed while building; afterwards: cargo xtask up");
             state.inputs = None;
         }
         let building = provenance::building(&state.project.name);
         let new = state.docker.image(&building)?.context("the build left no image")?;
         self.new = match &state.image {
             Some(old) if old.id != new.id && old.runs_like(&new) => {
-                println!("the build yields what `{}` already is", state.project.image);
+                say!("the build yields what `{}` already is", state.project.image);
                 state.docker.change(&compose::tag(&old.id, &building))?;
-                // Nobody but this build has named it, or it has a name and stays.
-                let nameless = state.docker.image(&new.id)?.is_some_and(|new| new.tags.is_empty());
-                if nameless {
-                    state.docker.quietly(&compose::remove_image(&new.id))?;
-                }
+                cleanup::remove_nameless(&state.docker, &new.id)?;
                 Some(old.clone())
             }
             _ => Some(new),
@@ -166,14 +164,14 @@ impl Run<'_> {
     /// # Errors
     /// When torch isn't what requirements.txt pins it to be.
     fn check_torch(&mut self, state: &State) -> Result<()> {
-        println!("checking torch in the new image");
+        say!("checking torch in the new image");
         let building = provenance::building(&state.project.name);
         let report = Report::parse(&state.docker.python_in_image(&building, PROBE)?);
         match requirements::pins(&requirements::read(self.root)?).get("torch") {
             Some(pin) => report.check(pin).map_err(|error| {
                 Failure::new("the new image is not fit to serve, the old one stays").because(error)
             })?,
-            None => println!("{} pins no torch: any will do", requirements::PATH),
+            None => say!("{} pins no torch: any will do", requirements::PATH),
         }
         self.packages = Some(report.packages);
         Ok(())
@@ -183,7 +181,16 @@ impl Run<'_> {
         if self.swaps(state) {
             way_back::keep(state)?;
         }
-        run(Step::Adopt, state).context("giving the new image its names")?;
+        // By its id: an orphan of a killed run may yet move the name.
+        let id = self.new.as_ref().map(|new| new.id.clone()).unwrap_or_default();
+        let ours =
+            state.inputs.as_ref().map(|inputs| provenance::name(&state.project.name, inputs));
+        for name in ours.into_iter().chain(plan::names(state)) {
+            state
+                .docker
+                .change(&compose::tag(&id, &name))
+                .context("giving the new image its names")?;
+        }
         let building = provenance::building(&state.project.name);
         state.docker.quietly(&compose::remove_image(&building))?;
         let Some(inputs) = &state.inputs else { return Ok(()) };
@@ -196,26 +203,21 @@ impl Run<'_> {
     }
 
     /// # Errors
-    /// When the machine's card is out of reach, or Compose can't start the container.
-    fn up(&self, state: &mut State) -> Result<()> {
+    /// When the machine's card or a port is out of reach.
+    fn try_swap(&self, state: &mut State) -> Result<()> {
         if let (Device::Unknown, Some(new)) = (state.device, &self.new) {
             // The first image: only now is there something to look for a card with.
             state.device = state::look_for_card(&state.docker, &state.engine, None, Some(new))?;
             state.docker = state.docker.on_cpu(matches!(state.device, Device::Cpu(_)));
             tell_device(state, false);
         }
-        // Compose would take down what serves before it finds out about a GPU
-        // or a port that is not to be had.
         let image = self.new.as_ref().or(state.image.as_ref());
-        if state.device == Device::Gpu && !state.docker.hands_out_gpus(image) {
-            let card = state.docker.nvidia_card(state.container.as_ref(), image);
-            return Err(device::out_of_reach(card));
-        }
-        let held =
-            state.container.iter().flat_map(|container| &container.addresses).collect::<Vec<_>>();
-        for address in state.project.ports.iter().filter(|address| !held.contains(address)) {
-            image.map_or(Ok(()), |image| state.docker.try_port(image, address))?;
-        }
+        image.map_or(Ok(()), |image| trial::before_swap(state, image))
+    }
+
+    /// # Errors
+    /// When Compose can't start the container.
+    fn up(&self, state: &State) -> Result<()> {
         run(Step::Up, state).with_context(|| format!("starting `{SERVICE}`"))?;
         // Compose counts a hung container as up to date.
         let hung = matches!(
@@ -239,22 +241,41 @@ impl Run<'_> {
             .is_some_and(|new| Some(&new.id) != state.image.as_ref().map(|old| &old.id))
     }
 
-    /// After a failure: `full` goes back to the superseded image; `fast` leaves
-    /// the new container to its developer and names the way back.
+    /// After a failure: where the old container still runs, its image gets its
+    /// names back; else `full` goes back to what served, and `fast` leaves the
+    /// new container to its developer and names the way back.
     fn look_back(&self, step: Step, error: anyhow::Error, state: &State) -> anyhow::Error {
-        let swapped = self.swaps(state) && [Step::Up, Step::Await].contains(&step);
-        if !swapped || state.image.is_none() {
+        if !self.swaps(state) || ![Step::Adopt, Step::Up, Step::Await].contains(&step) {
             return error;
         }
-        if self.action != Action::Full || process::interrupted().is_err() {
+        let id = |container: &Container| container.id.clone();
+        let before = state.container.as_ref().map(id);
+        let now = state.docker.container(&state.project).ok().flatten().as_ref().map(id);
+        if step == Step::Adopt || (before.is_some() && before == now) {
+            way_back::restore_names(state);
+            return error.context("the old image stays in its place");
+        }
+        if state.image.is_none() {
+            return error;
+        }
+        const BACK: &str = "cargo xtask rollback   # back to the image that served before";
+        if process::interrupted().is_err() {
+            return Failure::new(
+                "interrupted during the swap: nobody looked whether the new image serves",
+            )
+            .hint(BACK)
+            .because(error)
+            .into();
+        }
+        if self.action != Action::Full {
             return Failure::new("the new image does not serve; the superseded one is still there")
-                .hint("cargo xtask rollback   # back to the superseded image")
+                .hint(BACK)
                 .because(error)
                 .into();
         }
-        eprintln!("the new image does not serve: going back to the superseded one");
+        say!("the new image does not serve: going back to the superseded one");
         let message = match way_back::go(state, self.options.timeout) {
-            Ok(_) => "the new image does not serve; the superseded one serves again".to_owned(),
+            Ok(()) => "the new image does not serve; the superseded one serves again".to_owned(),
             Err(worse) => format!("the new image does not serve, and going back failed: {worse:#}"),
         };
         Failure::new(message).because(error).into()
@@ -272,14 +293,14 @@ impl Run<'_> {
             ),
         };
         if self.action == Action::None {
-            println!("{says}");
+            say!("{says}");
             return;
         }
         let took = self.options.started.elapsed();
         if self.new.is_none() || self.swaps(state) {
             memory.took(self.action.word(), took);
         }
-        println!("{says}, {} after the start of `{}`", report::spoken(took), self.action.word());
+        say!("{says}, {} after the start of `{}`", report::spoken(took), self.action.word());
     }
 }
 
@@ -292,15 +313,16 @@ fn run(step: Step, state: &State) -> Result<()> {
 fn disown(state: &State) {
     let (failed, building) =
         (provenance::failed(&state.project.name), provenance::building(&state.project.name));
-    // An older failure makes room. The check's own error is the one to report.
-    for command in [
-        compose::remove_image(&failed),
-        compose::tag(&building, &failed),
-        compose::remove_image(&building),
-    ] {
+    let older = state.docker.image(&failed).ok().flatten();
+    // The check's own error is the one to report.
+    for command in [compose::tag(&building, &failed), compose::remove_image(&building)] {
         let _ = state.docker.quietly(&command);
     }
-    eprintln!(
+    // An older failure makes room, unless somebody is looking into it.
+    if let Some(older) = older {
+        let _ = cleanup::remove_nameless(&state.docker, &older.id);
+    }
+    warn!(
         "the new image is kept as {failed}; to look inside: docker run --rm -it --entrypoint sh {failed}"
     );
 }

@@ -19,12 +19,12 @@ const SCRIPT: &str = "xtask/setup-debian";
 pub fn run(root: &Path, dry_run: bool) -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(root);
-    println!(
+    say!(
         "setup, where missing: Docker Engine, Compose v2 and buildx (Debian packages), and the base image"
     );
     let script = Invocation::new("sh", [SCRIPT]);
     if dry_run {
-        println!("would run: {script}");
+        say!("would run: {script}");
         return Ok(());
     }
     process::stream(&sh, &script).context("setting up this machine")

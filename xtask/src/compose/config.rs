@@ -57,6 +57,9 @@ impl Project {
 }
 
 fn published(port: &Value) -> Option<String> {
+    if port["protocol"] == "udp" {
+        return None;
+    }
     let number = port["published"].as_str()?.parse::<u16>().ok().filter(|number| *number > 0)?;
     Some(address(port["host_ip"].as_str().unwrap_or("0.0.0.0"), &number.to_string()))
 }

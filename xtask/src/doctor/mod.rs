@@ -115,9 +115,9 @@ pub fn run(root: &Path, json: bool) -> i32 {
     let findings = evaluate(CHECKS, &facts);
     let ok = findings.iter().all(|(_, finding)| finding.status != Status::Fail);
     if json {
-        println!("{:#}", document(&findings, ok));
+        say!("{:#}", document(&findings, ok));
     } else {
-        print!("{}", text(&findings));
+        say!("{}", text(&findings).trim_end());
     }
     i32::from(!ok)
 }

@@ -95,6 +95,23 @@ impl Matrix {
         run
     }
 
+    /// Runs a command and sends it a signal `after` milliseconds, as a terminal
+    /// does `to_group`, or as `kill` does.
+    fn signalled(&self, command: &str, signal: &str, to_group: bool, after: u64) -> Run {
+        let mut xtask = self.service.command(env!("CARGO_BIN_EXE_xtask"), &[command]);
+        std::os::unix::process::CommandExt::process_group(&mut xtask, 0);
+        let child = xtask.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(after));
+        let target = format!("{}{}", if to_group { "-" } else { "" }, child.id());
+        Command::new("kill").args([signal, "--", &target]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        Run {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code(),
+        }
+    }
+
     /// Prints past the test harness, which keeps a passing test's output.
     fn print(&self, title: &str) {
         let mut text = format!(
@@ -231,6 +248,7 @@ fn faults_before_building() {
     let run = second.xtask(&["restart"]);
     assert_eq!(run.code, Some(0), "{}", run.text());
     m.note("a second clone of the same project", "restart", &run);
+    assert!(m.answers(), "{}", run.text());
     m.print("Faults before building");
 }
 
@@ -290,18 +308,7 @@ fn faults_while_building() {
         ("SIGTERM to the process group", "-TERM", true, 2000, 143),
     ] {
         for command in ["fast", "full"] {
-            let mut xtask = m.service.command(env!("CARGO_BIN_EXE_xtask"), &[command]);
-            std::os::unix::process::CommandExt::process_group(&mut xtask, 0);
-            let child = xtask.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            thread::sleep(Duration::from_millis(after));
-            let target = format!("{}{}", if to_group { "-" } else { "" }, child.id());
-            Command::new("kill").args([signal, "--", &target]).status().unwrap();
-            let output = child.wait_with_output().unwrap();
-            let run = Run {
-                stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-                code: output.status.code(),
-            };
+            let run = m.signalled(command, signal, to_group, after);
             assert_eq!(run.code, Some(code), "{fault}: {}", run.text());
             m.refused(fault, &[command], &run, &["interrupted"]);
         }
@@ -360,13 +367,55 @@ fn faults_while_swapping() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     m.before = m.service.fingerprint();
-    let publish = format!("ports: ['127.0.0.1:{port}:9']\n    init: true");
-    m.service.write("docker-compose.yml", &COMPOSE_FILE.replace("init: true", &publish));
+    let image = m.service.inspect(&m.service.image_name(), "{{.Id}}");
+    let on = |host: &str, port: u16| {
+        COMPOSE_FILE.replace("init: true", &format!("ports: ['{host}:{port}:9']\n    init: true"))
+    };
+    m.service.write("docker-compose.yml", &on("127.0.0.1", port));
     m.refuses("the port is taken", &["restart", "up"], &["taken by another program"]);
-    drop(taken);
-    m.bears("the port is free again", &["restart"]);
+    m.service.write("backend/app.sh", &format!("{APP}# new\n"));
+    m.refuses(
+        "the port is taken, and the code is new",
+        &["fast", "full"],
+        &["taken by another program"],
+    );
     m.service.write("docker-compose.yml", COMPOSE_FILE);
-    m.bears("no port any more", &["up"]);
+    m.service.set("XTASK_DEVICE", "gpu");
+    let gpu = ["fast", "full", "restart"].map(|command| (command, m.service.xtask(&[command])));
+    m.service.set("XTASK_DEVICE", "cpu");
+    for (command, run) in gpu {
+        // A machine that can hand one out has nothing to refuse here.
+        if run.code != Some(0) {
+            m.refused(
+                "a GPU that cannot be had, and the code is new",
+                &[command],
+                &run,
+                &["XTASK_DEVICE"],
+            );
+        }
+    }
+    assert_eq!(m.service.inspect(&m.service.image_name(), "{{.Id}}"), image, "no name has moved");
+    drop(taken);
+    m.service.write("docker-compose.yml", &on("127.0.0.1", port));
+    m.bears("the port is free again", &["up"]);
+    m.service.write("docker-compose.yml", &on("0.0.0.0", port));
+    m.bears("its own port on another address", &["restart"]);
+
+    // Compose stops the old container for three seconds.
+    m.service.write("docker-compose.yml", COMPOSE_FILE);
+    m.service.write("backend/app.sh", &APP.replace("'exit 0'", "'sleep 3; exit 0'"));
+    m.bears("a service that takes its time to end", &["fast"]);
+    for (round, (signal, code)) in
+        [("-INT", 130), ("-TERM", 143), ("-HUP", 129)].into_iter().enumerate()
+    {
+        m.service.write(".env", &format!("ROUND={round}\n"));
+        let run = m.signalled("restart", signal, true, 1500);
+        assert_eq!(run.code, Some(code), "{}", run.text());
+        run.fails(code, &["interrupted", "hint: cargo xtask status"]);
+        m.note(&format!("SIG{} in the middle of the swap", &signal[1..]), "restart", &run);
+        assert!(m.answers(), "{signal}: {}", run.text());
+        assert_eq!(m.service.inside(&["printenv", "ROUND"]), round.to_string());
+    }
     m.print("Faults while swapping");
 }
 
@@ -387,7 +436,7 @@ fn rounds_leave_nothing_behind() {
         )
     };
     let before = held(&service);
-    for round in 0..23 {
+    for round in 0..24 {
         service.write("backend/app.sh", &format!("{}# round {round}\n", common::APP));
         service.xtask(&[if round % 8 == 7 { "full" } else { "fast" }]).ok();
     }

@@ -43,7 +43,7 @@ fn rollback_undoes_failed_fasts_and_nothing_else() {
         assert_ne!(service.inspect(&service.image_name(), "{{.Id}}"), old, "left to its developer");
     }
     let said = service.xtask(&["rollback", "--dry-run"]).ok();
-    assert!(said.contains("would run: docker tag localhost/xtask/"), "{said}");
+    assert!(said.contains("would run: docker tag sha256:"), "{said}");
     service.xtask(&["rollback"]).ok();
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), old);
     assert!(service.running());
@@ -57,6 +57,32 @@ fn rollback_undoes_failed_fasts_and_nothing_else() {
         &format!("localhost/xtask/{}-backend", service.project),
     ]);
     assert_eq!(ours.lines().count(), 2, "one name and one record");
+}
+
+#[test]
+fn the_way_back_leads_to_what_served() {
+    let service = need!(Service::serving());
+    let served = service.inspect(&service.container(), "{{.Image}}");
+    // Built by hand and never put to use.
+    service.write("backend/app.sh", "exit 4\n");
+    service.docker(&["compose", "build", "--quiet", "backend"]);
+    let by_hand = service.inspect(&service.image_name(), "{{.Id}}");
+    service.write("backend/app.sh", "exit 5\n");
+    service.xtask(&["full"]).fails(1, &["the superseded one serves again", "exit code 5"]);
+    assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
+    // Not ours to remove.
+    assert_eq!(service.inspect(&by_hand, "{{.Id}}"), by_hand);
+    service.docker(&["image", "rm", &by_hand]);
+    // What serves in the end is what to come back to, however it came to serve.
+    service.write("backend/app.sh", &format!("[ \"$READY\" ] || exit 6\n{}", common::APP));
+    service.xtask(&["fast"]).fails(1, &["hint: cargo xtask rollback"]);
+    service.write(".env", "READY=1\n");
+    service.xtask(&["up"]).ok();
+    let served = service.inspect(&service.container(), "{{.Image}}");
+    service.xtask(&["rollback"]).fails(1, &["there is nothing to go back to"]);
+    service.write("backend/app.sh", "exit 7\n");
+    service.xtask(&["full"]).fails(1, &["the superseded one serves again"]);
+    assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
 }
 
 #[test]
