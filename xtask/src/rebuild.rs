@@ -133,6 +133,9 @@ impl Run<'_> {
     /// Builds, and settles which image is to be used: where the new one runs
     /// like the old, the old one is kept, so that nothing is swapped for nothing.
     fn build(&mut self, step: Step, state: &mut State) -> Result<()> {
+        let building = provenance::building(&state.project.name);
+        // Of a run that got no further.
+        let leftover = state.docker.image(&building)?;
         for command in plan::commands(step, state) {
             state.docker.run(&command).map_err(|error| {
                 Failure::new(format!("building `{SERVICE}` failed; what served before still does"))
@@ -147,8 +150,10 @@ impl Run<'_> {
             say!("the sources changed while building; afterwards: cargo xtask up");
             state.inputs = None;
         }
-        let building = provenance::building(&state.project.name);
         let new = state.docker.image(&building)?.context("the build left no image")?;
+        if let Some(leftover) = leftover {
+            cleanup::remove_nameless(&state.docker, &leftover.id)?;
+        }
         self.new = match &state.image {
             Some(old) if old.id != new.id && old.runs_like(&new) => {
                 say!("the build yields what `{}` already is", state.project.image);
