@@ -12,6 +12,7 @@ mod failures;
 mod fake;
 mod faults;
 mod machines;
+mod matrix;
 mod restarts;
 mod service;
 mod turns;
