@@ -31,6 +31,7 @@ impl Fake {
         );
         fake.engine(r#"{"runc":{}}"#, "6.1.0");
         fake.card("0x8086\n0x1af4\n");
+        fake.answer("image inspect *:building", 1, "[]\n", "Error: No such image\n");
         for (pattern, stdout) in [
             ("compose*config --format json", &*config),
             ("ps --all*", "c1\n"),
