@@ -33,9 +33,11 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
         before = docker.disk_use().ok().zip(docker.build_cache().ok());
     }
 
-    let name = state.inputs.as_ref().map(|inputs| provenance::name(&project.name, inputs));
-    let names = name.iter().flat_map(|name| [name.clone(), provenance::record_name(name)]);
-    let names: Vec<String> = names.collect();
+    let names: Vec<String> = state
+        .own_name()
+        .into_iter()
+        .flat_map(|name| [provenance::record_name(&name), name])
+        .collect();
     for tag in docker.tags(&provenance::repository(&project.name))? {
         if !names.contains(&tag) {
             docker.quietly(&compose::remove_image(&tag))?;

@@ -73,18 +73,19 @@ pub fn commands(step: Step, state: &State) -> Vec<Invocation> {
     match step {
         Step::Build { no_cache, pull } => vec![docker.build(&building, no_cache, pull)],
         Step::CheckTorch => vec![compose::python_in(&building, PROBE)],
-        Step::Adopt => {
-            let ours = state.inputs.as_ref().map(|inputs| provenance::name(&project.name, inputs));
-            ours.into_iter()
-                .chain(names(state))
-                .map(|name| compose::tag(&building, &name))
-                .collect()
-        }
+        Step::Adopt => adopt(&building, state),
         Step::Unpause => vec![docker.unpause()],
         Step::Restart => vec![docker.restart()],
         Step::Up => vec![docker.up()],
         Step::Try | Step::Await | Step::Forget { .. } => Vec::new(),
     }
+}
+
+/// Gives an image the name that says what it was built from, where anybody can
+/// tell, and the service's.
+pub fn adopt(image: &str, state: &State) -> Vec<Invocation> {
+    let names = state.own_name().into_iter().chain(names(state));
+    names.map(|name| compose::tag(image, &name)).collect()
 }
 
 /// The names that the compose file gives the service's image.

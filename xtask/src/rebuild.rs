@@ -188,18 +188,13 @@ impl Run<'_> {
         }
         // By its id: an orphan of a killed run may yet move the name.
         let id = self.new.as_ref().map(|new| new.id.clone()).unwrap_or_default();
-        let ours =
-            state.inputs.as_ref().map(|inputs| provenance::name(&state.project.name, inputs));
-        for name in ours.into_iter().chain(plan::names(state)) {
-            state
-                .docker
-                .change(&compose::tag(&id, &name))
-                .context("giving the new image its names")?;
-        }
+        let mut tags = plan::adopt(&id, state).into_iter();
+        tags.try_for_each(|tag| state.docker.change(&tag))
+            .context("giving the new image its names")?;
         let building = provenance::building(&state.project.name);
         state.docker.quietly(&compose::remove_image(&building))?;
-        let Some(inputs) = &state.inputs else { return Ok(()) };
-        let record = provenance::record_name(&provenance::name(&state.project.name, inputs));
+        let (Some(inputs), Some(name)) = (&state.inputs, state.own_name()) else { return Ok(()) };
+        let record = provenance::record_name(&name);
         if state.docker.image(&record)?.is_none() {
             let text = provenance::record(inputs);
             state.docker.quietly(&compose::label_image(&record, provenance::LABEL, &text))?;

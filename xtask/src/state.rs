@@ -31,7 +31,16 @@ pub struct State {
     pub situation: Situation,
 }
 
+impl State {
+    /// The name that says what an image built now is built from; none where
+    /// nobody can tell.
+    pub fn own_name(&self) -> Option<String> {
+        self.inputs.as_ref().map(|inputs| provenance::name(&self.project.name, inputs))
+    }
+}
+
 /// What has to be known before anything else: whose containers, on whose engine.
+#[derive(Clone)]
 pub struct Ground {
     pub engine: Engine,
     pub project: Project,
@@ -41,8 +50,13 @@ impl Ground {
     /// # Errors
     /// When Docker does not answer or the compose file is wrong.
     pub fn of(docker: &Docker) -> Result<Ground> {
-        let (engine, project) = both(docker, Docker::engine, Docker::project);
+        let (engine, project) = Ground::ask(docker);
         Ok(Ground { engine: engine?, project: project? })
+    }
+
+    /// Asks for both at the same time, each with an answer of its own.
+    pub fn ask(docker: &Docker) -> (Result<Engine>, Result<Project>) {
+        both(docker, Docker::engine, Docker::project)
     }
 }
 
@@ -228,7 +242,11 @@ fn both<A: Send, B>(
     })
 }
 
-fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+/// The answer of a thread.
+///
+/// # Errors
+/// Its own, or that it panicked.
+pub fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|_| Err(anyhow!("a thread of xtask panicked")))
 }
 

@@ -46,7 +46,7 @@ fn docker_cli(facts: &Facts) -> Finding {
 }
 
 fn engine(facts: &Facts) -> Finding {
-    facts.engine_version.as_ref().map_or_else(Finding::of_error, Finding::ok)
+    facts.engine.as_ref().map_or_else(Finding::of_error, |engine| Finding::ok(&engine.version))
 }
 
 fn compose(facts: &Facts) -> Finding {

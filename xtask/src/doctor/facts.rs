@@ -6,7 +6,7 @@ use std::{path::Path, thread};
 use anyhow::{Result, anyhow};
 
 use crate::{
-    compose::{Docker, Project, files},
+    compose::{Docker, Engine, Project, files},
     decide::ContainerState,
     device::{self, Device},
     requirements,
@@ -18,7 +18,7 @@ use crate::{
 pub struct Facts {
     /// Whether there is a docker CLI.
     pub cli: Result<()>,
-    pub engine_version: Result<String>,
+    pub engine: Result<Engine>,
     pub compose_version: Result<String>,
     pub buildx_version: Result<String>,
     pub project: Result<Project>,
@@ -36,7 +36,7 @@ impl Facts {
         let unasked = || anyhow!("not asked, since what it needs is missing");
         Facts {
             cli: Err(unasked()),
-            engine_version: Err(unasked()),
+            engine: Err(unasked()),
             compose_version: Err(unasked()),
             buildx_version: Err(unasked()),
             project: Err(unasked()),
@@ -63,26 +63,22 @@ pub fn gather(root: &Path) -> Facts {
             let docker = docker.clone();
             scope.spawn(move || question(&docker))
         };
-        let engine = ask(|docker| Ok(docker.engine()?.version));
         let compose = ask(Docker::compose_version);
         let buildx = ask(Docker::buildx_version);
-        facts.project = docker.project();
-        let answer = |thread: thread::ScopedJoinHandle<'_, Result<String>>| {
-            thread.join().unwrap_or_else(|_| Err(anyhow!("a thread of xtask panicked")))
-        };
-        facts.engine_version = answer(engine);
-        facts.compose_version = answer(compose);
-        facts.buildx_version = answer(buildx);
+        (facts.engine, facts.project) = Ground::ask(&docker);
+        facts.compose_version = state::join(compose);
+        facts.buildx_version = state::join(buildx);
     });
-    if facts.engine_version.is_ok() && facts.project.is_ok() {
-        look_at_service(root, &docker, &mut facts);
+    if let (Ok(engine), Ok(project)) = (&facts.engine, &facts.project) {
+        let ground = Ground { engine: engine.clone(), project: project.clone() };
+        look_at_service(root, &docker, &ground, &mut facts);
     }
     facts
 }
 
-fn look_at_service(root: &Path, docker: &Docker, facts: &mut Facts) {
+fn look_at_service(root: &Path, docker: &Docker, ground: &Ground, facts: &mut Facts) {
     let setting = files::setting(root, device::SETTING).and_then(|s| device::forced(s.as_deref()));
-    let observe = |device| state::observe_on(device, root, docker, Ground::of(docker)?);
+    let observe = |device| state::observe_on(device, root, docker, ground.clone());
     facts.state = setting.and_then(observe);
     facts.device = match &facts.state {
         Ok(state) => Ok(state.device),
