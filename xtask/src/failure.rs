@@ -244,6 +244,11 @@ pub fn render(error: &anyhow::Error) -> String {
     text
 }
 
+/// An error and its causes in one line.
+pub fn line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// The exit code an error ends xtask with.
 pub fn exit_code(error: &anyhow::Error) -> i32 {
     error

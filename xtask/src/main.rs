@@ -39,6 +39,7 @@ mod rebuild;
 mod report;
 mod requirements;
 mod setup;
+mod sources;
 mod state;
 mod torch;
 mod trial;
@@ -62,7 +63,7 @@ use crate::{
     lock::Lock,
     memory::Memory,
     rebuild::Options,
-    state::{Ground, State},
+    state::Ground,
 };
 
 fn main() {
@@ -115,7 +116,15 @@ struct Wish {
 fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
     let started = Instant::now();
     let word = wish.action.map_or("up", Action::word);
-    let (state, _lock) = observe_alone(root, word, common)?;
+    let (docker, ground, _lock) = alone(root, word, common)?;
+    if wish.action.is_none() {
+        match common.dry_run {
+            false => sources::fetch_if_missing(root)?,
+            true if sources::missing(root) => say!("would run: {}", sources::fetch_command()),
+            true => {}
+        }
+    }
+    let state = state::observe(root, &docker, ground)?;
     let mut memory = Memory::of(root);
     let decision = match wish.action {
         None => decide::decide(&state.situation),
@@ -145,7 +154,8 @@ fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
 
 /// Puts the image back that served before the last swap.
 fn roll_back(root: &Path, common: &Common) -> Result<()> {
-    let (state, _lock) = observe_alone(root, "rollback", common)?;
+    let (docker, ground, _lock) = alone(root, "rollback", common)?;
+    let state = state::observe(root, &docker, ground)?;
     if common.dry_run {
         for command in way_back::commands(&state)? {
             say!("would run: {command}");
@@ -155,13 +165,14 @@ fn roll_back(root: &Path, common: &Common) -> Result<()> {
     way_back::go(&state, common.timeout)
 }
 
-/// Takes the project's lock, unless for a dry run, and looks at everything.
-fn observe_alone(root: &Path, command: &str, common: &Common) -> Result<(State, Option<Lock>)> {
+/// Finds out whose containers on whose engine are meant, and takes the lock for
+/// them, unless for a dry run.
+fn alone(root: &Path, command: &str, common: &Common) -> Result<(Docker, Ground, Option<Lock>)> {
     let docker = Docker::new(root.to_owned())?;
     let ground = Ground::of(&docker)?;
     let take = || lock::take(&ground.engine.id, &ground.project.name, command);
     let lock = (!common.dry_run).then(take).transpose()?;
-    Ok((state::observe(root, &docker, ground)?, lock))
+    Ok((docker, ground, lock))
 }
 
 fn status(root: &Path, json: bool) -> Result<()> {

@@ -39,6 +39,12 @@ impl Invocation {
         }
     }
 
+    /// The same with more arguments.
+    pub fn and<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Invocation {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
     /// The same, reading `text` from its standard input.
     pub fn stdin(mut self, text: impl Into<Vec<u8>>) -> Invocation {
         self.stdin = Some(text.into());

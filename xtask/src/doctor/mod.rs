@@ -100,10 +100,9 @@ impl Finding {
         if advice.is_empty() && commands.is_empty() {
             commands.push("docker info   # what docker itself says".to_owned());
         }
-        let message = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
         Finding {
             remedy: Some(Remedy { text: advice.join("; "), commands }),
-            ..Finding::new(Status::Fail, message)
+            ..Finding::new(Status::Fail, failure::line(error))
         }
     }
 }
