@@ -11,12 +11,12 @@ use crate::{
 };
 
 /// Removes what the new image supersedes: our names for older images of this
-/// project, and the image that had the service's name, unless somebody gave it
-/// another. Nothing is forced and nothing is pruned.
+/// project, the image that had the service's name, unless somebody gave it
+/// another, and the build cache that only its layers needed: the engine would
+/// otherwise keep them all. Nothing is forced, and nothing of others is pruned.
 ///
 /// After `full` it also says which versions changed to `packages` and how much
-/// disk was freed, and drops the build cache that only the superseded image's
-/// layers needed: the engine would otherwise keep them all.
+/// disk was freed.
 ///
 /// # Errors
 /// When the engine no longer answers.
@@ -24,15 +24,14 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
     let (docker, project) = (&state.docker, &state.project);
     let new = docker.image(&project.image)?.map(|image| image.id);
     let old = state.image.as_ref().filter(|old| Some(&old.id) != new.as_ref());
-    let mut before = None;
     if let (Some(old), true) = (old, full) {
         say!("removing the superseded image; this may take a minute");
-        // Neither is worth failing for: the new image serves.
+        // Not worth failing for: the new image serves.
         let report = docker.python_in_image(&old.id, PROBE).map(|probe| Report::parse(&probe));
         tell_versions(report.ok().map(|report| report.packages).as_ref(), packages);
-        before = docker.disk_use().ok().zip(docker.build_cache().ok());
     }
 
+    let cache = docker.build_cache()?;
     let names: Vec<String> = state
         .own_name()
         .into_iter()
@@ -45,17 +44,13 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
     }
     let Some(old) = old else { return Ok(()) };
     let kept = !remove_nameless(docker, &old.id)?;
+    let ids = superseded(&cache, &docker.build_cache()?);
+    let freed = if ids.is_empty() { None } else { docker.forget_build_cache(&ids)? };
     if kept {
         let id = report::short(&old.id);
         say!("the superseded image {id} stays: another name or container uses it");
     } else if full {
-        let freed = before.and_then(|(bytes, cache)| {
-            for id in superseded(&cache, &docker.build_cache().ok()?) {
-                docker.quietly(&compose::remove_build_cache(&id)).ok()?;
-            }
-            Some(bytes.saturating_sub(docker.disk_use().ok()?))
-        });
-        let freed = freed.map_or_else(|| "an unknown amount".to_owned(), report::size);
+        let freed = freed.unwrap_or_else(|| "0 B".to_owned());
         say!("removed the superseded image: {freed} of disk freed");
     }
     Ok(())
@@ -74,35 +69,24 @@ pub fn remove_nameless(docker: &Docker, id: &str) -> Result<bool> {
 }
 
 /// The records that lost their image from `before` to `after`, and those that
-/// build on them and have none, children first: a record with children stays.
-/// Pure.
+/// build on them and have none. Pure.
 fn superseded(before: &[CacheRecord], after: &[CacheRecord]) -> Vec<String> {
     let had_image = |id: &str| before.iter().any(|record| record.shared && record.id == id);
-    let unshared = || after.iter().filter(|record| !record.shared);
-    let mut ids: Vec<String> = unshared()
-        .filter(|record| had_image(&record.id) && !record.id.is_empty())
-        .map(|record| record.id.clone())
-        .collect();
+    let mut ids: Vec<String> = Vec::new();
     loop {
-        let children: Vec<String> = unshared()
-            .filter(|record| !ids.contains(&record.id))
-            .filter(|record| record.parents.iter().any(|parent| ids.contains(parent)))
+        let more: Vec<String> = after
+            .iter()
+            .filter(|record| !record.shared && !ids.contains(&record.id))
+            .filter(|record| {
+                had_image(&record.id) || record.parents.iter().any(|parent| ids.contains(parent))
+            })
             .map(|record| record.id.clone())
             .collect();
-        if children.is_empty() {
-            break;
+        if more.is_empty() {
+            return ids;
         }
-        ids.extend(children);
+        ids.extend(more);
     }
-    let parents =
-        |id: &String| after.iter().find(|record| record.id == *id).map(|record| &record.parents);
-    let mut ordered: Vec<String> = Vec::new();
-    while let Some(at) = ids.iter().position(|id| {
-        !ids.iter().any(|other| parents(other).is_some_and(|parents| parents.contains(id)))
-    }) {
-        ordered.push(ids.swap_remove(at));
-    }
-    ordered
 }
 
 fn tell_versions(old: Option<&Pins>, new: Option<&Pins>) {
@@ -120,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_superseded_image_held_goes_and_children_go_first() {
+    fn only_what_the_superseded_image_held_goes_and_what_builds_on_it() {
         let record = |id: &str, parents: &[&str], shared| CacheRecord {
             id: id.to_owned(),
             parents: parents.iter().map(|parent| (*parent).to_owned()).collect(),
@@ -134,13 +118,13 @@ mod tests {
         ];
         let after = [
             record("base", &[], true),
+            record("copy-of-copy", &["older-copy"], false),
             record("install", &["base"], false),
             record("older-copy", &["install"], false),
-            record("copy-of-copy", &["older-copy"], false),
             record("still-used", &["install"], true),
             record("somebody-elses", &["base"], false),
         ];
-        assert_eq!(superseded(&before, &after), ["copy-of-copy", "older-copy", "install"]);
+        assert_eq!(superseded(&before, &after), ["install", "older-copy", "copy-of-copy"]);
         assert!(superseded(&before, &before).is_empty());
     }
 }

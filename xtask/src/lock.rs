@@ -6,6 +6,7 @@ use std::{
     fs::{File, TryLockError},
     io::{Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -19,10 +20,18 @@ use crate::process;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Held until dropped. The operating system releases it when its holder ends,
-/// however it ends; dropping also removes the file.
+/// however it ends, and with it all to whom the holder passed the file on;
+/// dropping also removes the file.
 pub struct Lock {
     path: PathBuf,
-    _file: File,
+    file: Arc<File>,
+}
+
+impl Lock {
+    /// The file, which holds the lock as long as anybody has it open.
+    pub fn file(&self) -> Arc<File> {
+        self.file.clone()
+    }
 }
 
 impl Drop for Lock {
@@ -76,7 +85,7 @@ fn take_file(path: &Path, project: &str, command: &str) -> Result<Lock> {
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(signature.as_bytes()));
-    Ok(Lock { path: path.to_owned(), _file: file })
+    Ok(Lock { path: path.to_owned(), file: Arc::new(file) })
 }
 
 /// A directory that all users of the machine share, where there is one.

@@ -172,6 +172,7 @@ fn alone(root: &Path, command: &str, common: &Common) -> Result<(Docker, Ground,
     let ground = Ground::of(&docker)?;
     let take = || lock::take(&ground.engine.id, &ground.project.name, command);
     let lock = (!common.dry_run).then(take).transpose()?;
+    let docker = lock.as_ref().map_or(docker.clone(), |lock| docker.holding(lock));
     Ok((docker, ground, lock))
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     env, fmt,
+    fs::File,
     io::{Read as _, Write as _},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -13,13 +14,27 @@ use std::{
         mpsc,
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
 use xshell::Shell;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::failure::Failure;
+
+/// How long a question may go on after a signal; most are answered sooner.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Tells this run of xtask from all others, also on other machines: 16
+/// hexadecimal digits.
+pub fn run_id() -> &'static str {
+    static ID: OnceLock<String> = OnceLock::new();
+    ID.get_or_init(|| {
+        let who = format!("{} {:?}", std::process::id(), SystemTime::now());
+        format!("{:016x}", xxh3_64(who.as_bytes()))
+    })
+}
 
 /// A command line, ready to be run or to be shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +58,12 @@ impl Invocation {
     pub fn and<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Invocation {
         self.args.extend(args.into_iter().map(Into::into));
         self
+    }
+
+    /// The argument after `option`.
+    pub fn value_of(&self, option: &str) -> Option<&str> {
+        let at = self.args.iter().position(|arg| arg == option)?;
+        self.args.get(at + 1).map(String::as_str)
     }
 
     /// The same, reading `text` from its standard input.
@@ -79,15 +100,16 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Runs a command for its answer, for at most `cap`.
+/// Runs a command for its answer, for at most `cap`. After a signal it has
+/// [`PATIENCE`] to end by itself.
 ///
 /// # Errors
-/// When the program can't be started, or gave no answer within `cap` (it is
-/// then killed). A non-zero exit code is an answer.
+/// When the program can't be started, or gave no answer in time (it is then
+/// killed). A non-zero exit code is an answer. After a signal as [`interrupted`].
 pub fn capture(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Finished> {
     let started = Instant::now();
     let mut command = command(sh, invocation);
-    let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()), invocation)?;
+    let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()), invocation, None)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (sender, pipes) = mpsc::channel();
     let read = |pipe: Option<Box<dyn std::io::Read + Send>>, which: usize| {
@@ -101,20 +123,29 @@ pub fn capture(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Fin
     };
     read(stdout.map(|p| Box::new(p) as _), 0);
     read(stderr.map(|p| Box::new(p) as _), 1);
-    let mut texts = [String::new(), String::new()];
-    for _ in 0..2 {
-        match pipes.recv_timeout(cap.saturating_sub(started.elapsed())) {
-            Ok((which, text)) => texts[which] = text,
-            Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(Failure::new(format!(
-                    "`{invocation}` gave no answer within {} s",
-                    cap.as_secs()
-                ))
-                .hint("docker info   # whether the engine answers at all")
-                .into());
-            }
+    let (mut texts, mut missing) = ([String::new(), String::new()], 2);
+    let mut signalled: Option<Instant> = None;
+    while missing > 0 {
+        if let Ok((which, text)) = pipes.recv_timeout(Duration::from_millis(50)) {
+            texts[which] = text;
+            missing -= 1;
+            continue;
+        }
+        let interrupted = interrupted();
+        if interrupted.is_err() {
+            signalled.get_or_insert_with(Instant::now);
+        }
+        let impatient = signalled.is_some_and(|since| since.elapsed() > PATIENCE);
+        if impatient || started.elapsed() > cap {
+            let _ = child.kill();
+            let _ = child.wait();
+            interrupted?;
+            return Err(Failure::new(format!(
+                "`{invocation}` gave no answer within {} s",
+                cap.as_secs()
+            ))
+            .hint("docker info   # whether the engine answers at all")
+            .into());
         }
     }
     let code = exit_code(child.wait()?);
@@ -123,13 +154,24 @@ pub fn capture(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Fin
     Ok(Finished { code, stdout, stderr })
 }
 
+/// Runs a short command that cleans up, whatever signals came. Nobody waits for
+/// its answer, and how it ends changes nothing.
+pub fn tidy(sh: &Shell, invocation: &Invocation) {
+    let mut command = command(sh, invocation);
+    if let Ok(mut child) =
+        start(command.stdout(Stdio::null()).stderr(Stdio::null()), invocation, None)
+    {
+        let _ = child.wait();
+    }
+}
+
 /// Runs a command with the user's terminal as its own, for one that asks there.
 ///
 /// # Errors
 /// When the program can't be started or ends with a non-zero exit code, which
 /// the error passes on; after a signal as [`interrupted`].
 pub fn stream(sh: &Shell, invocation: &Invocation) -> Result<()> {
-    let code = exit_code(start(&mut command(sh, invocation), invocation)?.wait()?);
+    let code = exit_code(start(&mut command(sh, invocation), invocation, None)?.wait()?);
     interrupted()?;
     if code == 0 {
         return Ok(());
@@ -141,15 +183,22 @@ pub fn stream(sh: &Shell, invocation: &Invocation) -> Result<()> {
 /// can name a known cause.
 ///
 /// It runs in a process group of its own, so that Ctrl-C reaches it by way of
-/// xtask alone: once, and only after `grace`, in which it may end by itself.
+/// xtask alone: once, and only after `grace`, in which it may end by itself. It
+/// keeps `held` open, and the lock on it, also where xtask is killed.
 ///
 /// # Errors
 /// As [`stream`].
-pub fn stream_and_note(sh: &Shell, invocation: &Invocation, grace: Duration) -> Result<()> {
+pub fn stream_and_note(
+    sh: &Shell,
+    invocation: &Invocation,
+    grace: Duration,
+    held: Option<&File>,
+) -> Result<()> {
     let mut command = command(sh, invocation);
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()), invocation)?;
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = start(piped, invocation, held)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (code, noted) = thread::scope(|scope| -> Result<_> {
         let out =
@@ -222,6 +271,12 @@ pub fn interrupted() -> Result<()> {
     }
 }
 
+/// Takes note of a signal that came, so that what puts things right again can
+/// run, and a second one end it; whether there was one.
+pub fn take_signal() -> bool {
+    signal().swap(0, Ordering::Relaxed) != 0
+}
+
 /// Starts to note these signals instead of dying from them. A handler,
 /// unlike an ignored signal, is not inherited: children still end.
 ///
@@ -265,8 +320,15 @@ fn command(sh: &Shell, invocation: &Invocation) -> Command {
     cmd.into()
 }
 
-fn start(command: &mut Command, invocation: &Invocation) -> Result<Child> {
-    let stdin = if invocation.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+/// Starts a child. One that reads nothing can keep a file open: as its standard
+/// input, which stands at the file's end.
+fn start(command: &mut Command, invocation: &Invocation, held: Option<&File>) -> Result<Child> {
+    let stdin = match held {
+        _ if invocation.stdin.is_some() => Stdio::piped(),
+        // On Windows nobody could read on beyond another's lock.
+        Some(file) if cfg!(unix) => file.try_clone()?.into(),
+        _ => Stdio::null(),
+    };
     let mut child = command
         .stdin(stdin)
         .spawn()
@@ -318,10 +380,10 @@ mod tests {
         let error = stream(&shell, &sh("exit 17")).unwrap_err();
         assert_eq!(crate::failure::exit_code(&error), 17);
         let noted = sh("echo out; echo 'port is already allocated' >&2; exit 3");
-        let error = stream_and_note(&shell, &noted, Duration::ZERO).unwrap_err();
+        let error = stream_and_note(&shell, &noted, Duration::ZERO, None).unwrap_err();
         assert_eq!(crate::failure::exit_code(&error), 3);
         assert!(error.to_string().contains("taken by another program"), "{error}");
-        stream_and_note(&shell, &sh("true"), Duration::ZERO).unwrap();
+        stream_and_note(&shell, &sh("true"), Duration::ZERO, None).unwrap();
     }
 
     #[test]

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     compose::{Image, SERVICE},
     inputs::Inputs,
+    process,
     requirements::{self, Pins},
 };
 
@@ -49,9 +50,10 @@ fn short(digest: &str) -> &str {
     &digest[..16]
 }
 
-/// The name of an image under construction: it says nothing yet.
+/// The name of the image that this run builds: it says nothing yet, and no
+/// other run, not even one that was killed, moves it.
 pub fn building(project: &str) -> String {
-    format!("{}:building", repository(project))
+    format!("{}:building-{}", repository(project), process::run_id())
 }
 
 /// The name of the image to go back to, which served until it was superseded.

@@ -16,7 +16,7 @@ use crate::{
     compose::{self, Container, Image, SERVICE, files},
     decide::{Action, ContainerState, ImageState},
     device::Device,
-    failure::Failure,
+    failure::{self, Failure},
     health,
     memory::Memory,
     plan::{self, Step},
@@ -111,7 +111,7 @@ impl Run<'_> {
     fn step(&mut self, step: Step, state: &mut State, memory: &mut Memory) -> Result<()> {
         match step {
             Step::Build { .. } => self.build(step, state),
-            Step::CheckTorch => self.check_torch(state).inspect_err(|_| disown(state)),
+            Step::CheckTorch => self.check_torch(state),
             Step::Try => self.try_swap(state),
             Step::Adopt => self.adopt(state),
             Step::Up => self.up(state),
@@ -134,8 +134,6 @@ impl Run<'_> {
     /// like the old, the old one is kept, so that nothing is swapped for nothing.
     fn build(&mut self, step: Step, state: &mut State) -> Result<()> {
         let building = provenance::building(&state.project.name);
-        // Of a run that got no further.
-        let leftover = state.docker.image(&building)?;
         for command in plan::commands(step, state) {
             state.docker.run(&command).map_err(|error| {
                 Failure::new(format!("building `{SERVICE}` failed; what served before still does"))
@@ -151,9 +149,6 @@ impl Run<'_> {
             state.inputs = None;
         }
         let new = state.docker.image(&building)?.context("the build left no image")?;
-        if let Some(leftover) = leftover {
-            cleanup::remove_nameless(&state.docker, &leftover.id)?;
-        }
         self.new = match &state.image {
             Some(old) if old.id != new.id && old.runs_like(&new) => {
                 say!("the build yields what `{}` already is", state.project.image);
@@ -186,7 +181,6 @@ impl Run<'_> {
         if self.swaps(state) {
             way_back::keep(state)?;
         }
-        // By its id: an orphan of a killed run may yet move the name.
         let id = self.new.as_ref().map(|new| new.id.clone()).unwrap_or_default();
         let mut tags = plan::adopt(&id, state).into_iter();
         tags.try_for_each(|tag| state.docker.change(&tag))
@@ -212,7 +206,7 @@ impl Run<'_> {
             tell_device(state, false);
         }
         let image = self.new.as_ref().or(state.image.as_ref());
-        image.map_or(Ok(()), |image| trial::before_swap(state, image))
+        image.map_or(Ok(()), |image| trial::before_swap(state, state.container.as_ref(), image))
     }
 
     /// # Errors
@@ -241,44 +235,55 @@ impl Run<'_> {
             .is_some_and(|new| Some(&new.id) != state.image.as_ref().map(|old| &old.id))
     }
 
-    /// After a failure: where the old container still runs, its image gets its
-    /// names back; else `full` goes back to what served, and `fast` leaves the
-    /// new container to its developer and names the way back.
+    /// After a failure or a signal: what this run built and nobody uses goes.
+    /// Where the old container still runs, its image gets its names back; else
+    /// `full` goes back to what served, and `fast` leaves the new container to
+    /// its developer and names the way back.
     fn look_back(&self, step: Step, error: anyhow::Error, state: &State) -> anyhow::Error {
-        if !self.swaps(state) || ![Step::Adopt, Step::Up, Step::Await].contains(&step) {
+        // The error knows of the signal; another one ends what follows.
+        let interrupted = process::take_signal();
+        let building = provenance::building(&state.project.name);
+        match step {
+            Step::CheckTorch if !interrupted => way_back::keep_failed(state, &building),
+            Step::Adopt => way_back::stay(state),
+            _ => {}
+        }
+        if [Step::CheckTorch, Step::Try, Step::Adopt].contains(&step) || self.new.is_none() {
+            // It has the name unless the build itself failed.
+            let _ = state.docker.quietly(&compose::remove_image(&building));
+        }
+        if !self.swaps(state) || ![Step::Up, Step::Await].contains(&step) {
             return error;
         }
         let id = |container: &Container| container.id.clone();
         let before = state.container.as_ref().map(id);
         let now = state.docker.container(&state.project).ok().flatten().as_ref().map(id);
-        if step == Step::Adopt || (before.is_some() && before == now) {
-            way_back::restore_names(state);
+        if before.is_some() && before == now {
+            way_back::stay(state);
             return error.context("the old image stays in its place");
         }
         if state.image.is_none() {
             return error;
         }
         const BACK: &str = "cargo xtask rollback   # back to the image that served before";
-        if process::interrupted().is_err() {
-            return Failure::new(
-                "interrupted during the swap: nobody looked whether the new image serves",
-            )
-            .hint(BACK)
-            .because(error)
-            .into();
-        }
-        if self.action != Action::Full {
-            return Failure::new("the new image does not serve; the superseded one is still there")
-                .hint(BACK)
-                .because(error)
-                .into();
-        }
-        say!("the new image does not serve: going back to the superseded one");
-        let message = match way_back::go(state, self.options.timeout) {
-            Ok(()) => "the new image does not serve; the superseded one serves again".to_owned(),
-            Err(worse) => format!("the new image does not serve, and going back failed: {worse:#}"),
+        let what = if interrupted {
+            "interrupted before the new image answered"
+        } else {
+            "the new image does not serve"
         };
-        Failure::new(message).because(error).into()
+        let failure = if self.action != Action::Full {
+            Failure::new(format!("{what}; the superseded one is still there")).hint(BACK)
+        } else {
+            say!("{what}: going back to the superseded one");
+            match way_back::go(state, self.options.timeout) {
+                Ok(()) => Failure::new(format!("{what}; the superseded one serves again")),
+                Err(worse) => {
+                    let worse = failure::line(&worse);
+                    Failure::new(format!("{what}, and going back failed: {worse}")).hint(BACK)
+                }
+            }
+        };
+        failure.because(error).into()
     }
 
     /// Says that the service answers, and remembers how long that took, unless
@@ -307,22 +312,4 @@ impl Run<'_> {
 /// Runs the commands of a step that is short and had better not be cut in half.
 fn run(step: Step, state: &State) -> Result<()> {
     plan::commands(step, state).iter().try_for_each(|command| state.docker.change(command))
-}
-
-/// Keeps an image that failed its check under a name for inspection.
-fn disown(state: &State) {
-    let (failed, building) =
-        (provenance::failed(&state.project.name), provenance::building(&state.project.name));
-    let older = state.docker.image(&failed).ok().flatten();
-    // The check's own error is the one to report.
-    for command in [compose::tag(&building, &failed), compose::remove_image(&building)] {
-        let _ = state.docker.quietly(&command);
-    }
-    // An older failure makes room, unless somebody is looking into it.
-    if let Some(older) = older {
-        let _ = cleanup::remove_nameless(&state.docker, &older.id);
-    }
-    warn!(
-        "the new image is kept as {failed}; to look inside: docker run --rm -it --entrypoint sh {failed}"
-    );
 }

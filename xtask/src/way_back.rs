@@ -46,14 +46,36 @@ pub fn forget(state: &State) -> Result<()> {
         .map(drop)
 }
 
-/// Gives the old image its names again, after a failure that changed nothing else.
-pub fn restore_names(state: &State) {
-    for name in
-        state.image.iter().flat_map(|old| plan::names(state).map(|name| (old.id.clone(), name)))
-    {
-        // The failure itself is the one to report.
-        let _ = state.docker.quietly(&compose::tag(&name.0, &name.1));
+/// Gives the old image its names again, after a failure that changed nothing
+/// else: there is then nothing to go back to.
+pub fn stay(state: &State) {
+    if let Some(old) = &state.image {
+        for name in plan::names(state) {
+            // The failure itself is the one to report.
+            let _ = state.docker.quietly(&compose::tag(&old.id, &name));
+        }
     }
+    if state.situation.container == ContainerState::Serving {
+        let _ = forget(state);
+    }
+}
+
+/// Keeps an image that does not serve under a name, for inspection, in place of
+/// an older one.
+pub fn keep_failed(state: &State, image: &str) {
+    let failed = provenance::failed(&state.project.name);
+    let older = state.docker.image(&failed).ok().flatten();
+    // The failure itself is the one to report.
+    if !state.docker.quietly(&compose::tag(image, &failed)).is_ok_and(|done| done) {
+        return;
+    }
+    // The older one makes room, unless somebody is looking into it.
+    if let Some(older) = older {
+        let _ = cleanup::remove_nameless(&state.docker, &older.id);
+    }
+    warn!(
+        "the image is kept as {failed}; to look inside: docker run --rm -it --entrypoint sh {failed}"
+    );
 }
 
 /// The commands that put the previous image into its place.
@@ -61,13 +83,9 @@ pub fn restore_names(state: &State) {
 /// # Errors
 /// When there is no previous image.
 pub fn commands(state: &State) -> Result<Vec<Invocation>> {
-    let (docker, project) = (&state.docker, &state.project);
     let id = previous(state)?.id;
-    let current = docker.image(&project.image)?.filter(|current| current.id != id);
-    let failed =
-        current.map(|current| compose::tag(&current.id, &provenance::failed(&project.name)));
     let names = plan::names(state).map(|name| compose::tag(&id, &name));
-    Ok(failed.into_iter().chain(names).chain([docker.up()]).collect())
+    Ok(names.chain([state.docker.up()]).collect())
 }
 
 fn previous(state: &State) -> Result<Image> {
@@ -84,18 +102,18 @@ fn previous(state: &State) -> Result<Image> {
 /// # Errors
 /// When there is none, or it doesn't serve either.
 pub fn go(state: &State, timeout: Duration) -> Result<()> {
-    let docker = &state.docker;
-    trial::before_swap(state, &previous(state)?)?;
-    let failed = provenance::failed(&state.project.name);
-    let older = docker.image(&failed)?;
-    for command in commands(state)? {
+    let (docker, project) = (&state.docker, &state.project);
+    let previous = previous(state)?;
+    trial::before_swap(state, docker.container(project)?.as_ref(), &previous)?;
+    let commands = commands(state)?;
+    if let Some(current) = docker.image(&project.image)?.filter(|image| image.id != previous.id) {
+        keep_failed(state, &current.id);
+    }
+    for command in commands {
         docker.change(&command)?;
     }
-    if let Some(older) = older {
-        cleanup::remove_nameless(docker, &older.id)?;
-    }
-    health::wait(docker, &state.project, None, timeout).context("waiting for the image before")?;
+    health::wait(docker, project, None, timeout).context("waiting for the image before")?;
     forget(state)?;
-    say!("`{SERVICE}` answers, from the image before; the one that failed is {failed}");
+    say!("`{SERVICE}` answers, from the image before");
     Ok(())
 }

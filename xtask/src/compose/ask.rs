@@ -146,7 +146,7 @@ impl Docker {
         let look = ["-c", "cat /sys/bus/pci/devices/*/vendor 2>/dev/null; true"];
         let invocation = match (container.filter(|c| c.state == "running"), image) {
             (Some(container), _) => docker(["exec", &container.id, "sh"].into_iter().chain(look)),
-            (_, Some(image)) => throw_away(&image.id, "sh", &look),
+            (_, Some(image)) => throw_away(&[], &image.id, "sh", &look),
             _ => return None,
         };
         let answer = self.answer(&invocation).ok()?;
@@ -156,18 +156,8 @@ impl Docker {
     /// Whether a container of `image` can be started with the GPUs.
     pub fn hands_out_gpus(&self, image: Option<&Image>) -> bool {
         let Some(image) = image else { return false };
-        let gpus = [
-            "run",
-            "--rm",
-            "--gpus",
-            "all",
-            "--network",
-            "none",
-            "--entrypoint",
-            "true",
-            &image.id,
-        ];
-        self.answer(&docker(gpus)).is_ok_and(|answer| answer.code == 0)
+        let run = throw_away(&["--gpus", "all"], &image.id, "true", &[]);
+        self.answer(&run).is_ok_and(|answer| answer.code == 0)
     }
 
     /// Tries whether a container of `image` can publish on `host:port`.
@@ -176,7 +166,8 @@ impl Docker {
     /// When the port is taken. Any other trouble is Compose's to report.
     pub fn try_port(&self, image: &Image, address: &str) -> Result<()> {
         let publish = format!("{address}:1");
-        let run = docker(["run", "--rm", "--publish", &publish, "--entrypoint", "true", &image.id]);
+        let run =
+            throw_away(&["--network", "bridge", "--publish", &publish], &image.id, "true", &[]);
         let answer = self.answer(&run)?;
         let taken = ["port is already allocated", "address already in use"];
         if answer.code != 0 && taken.iter().any(|mark| answer.stderr.contains(mark)) {
@@ -212,7 +203,7 @@ impl Docker {
     /// # Errors
     /// When docker can't be run or the script takes longer than five minutes.
     pub fn python_in_image(&self, image: &str, script: &str) -> Result<Finished> {
-        process::capture(&self.sh, &python_in(image, script), Duration::from_secs(300))
+        self.answer_within(&python_in(image, script), Duration::from_secs(300))
     }
 
     /// The same in the service's running container.
@@ -241,19 +232,22 @@ impl Docker {
         Ok(answer.stdout.lines().map(str::to_owned).collect())
     }
 
-    /// Bytes that images and build cache take on the engine's disk.
-    ///
     /// # Errors
-    /// When the engine can't be reached or takes too long to count.
-    pub fn disk_use(&self) -> Result<u64> {
-        disk::disk_use(&self.ask(&docker(["system", "df", "--format", "{{json .}}"]))?.stdout)
+    /// When the engine can't be reached.
+    pub fn build_cache(&self) -> Result<Vec<disk::CacheRecord>> {
+        Ok(disk::build_cache(&self.ask(&docker(["buildx", "du", "--verbose"]))?.stdout))
     }
 
+    /// Removes records of the build cache by their ids, except those that others
+    /// build on; says how much disk that freed, in buildx's words.
+    ///
     /// # Errors
-    /// When the engine can't be reached or takes too long to count.
-    pub fn build_cache(&self) -> Result<Vec<disk::CacheRecord>> {
-        let df = docker(["system", "df", "--verbose", "--format", "{{json .}}"]);
-        disk::build_cache(&self.ask(&df)?.stdout)
+    /// When the engine can't be reached.
+    pub fn forget_build_cache(&self, ids: &[String]) -> Result<Option<String>> {
+        let prune = super::forget_build_cache(&ids.join("|"));
+        // It may take longer than any question, as it removes gigabytes.
+        let answer = process::capture(&self.sh, &prune, Duration::from_secs(300))?;
+        Ok(disk::freed(&answer.stdout).map(str::to_owned))
     }
 
     /// Runs a short command quietly; false where the engine refuses.
@@ -265,7 +259,17 @@ impl Docker {
     }
 
     fn answer(&self, invocation: &Invocation) -> Result<Finished> {
-        process::capture(&self.sh, invocation, CAP)
+        self.answer_within(invocation, CAP)
+    }
+
+    /// A throw-away container goes also where docker is ended in its middle.
+    fn answer_within(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
+        let Some(name) = invocation.value_of("--name") else {
+            return process::capture(&self.sh, invocation, cap);
+        };
+        process::capture(&self.sh, invocation, cap).inspect_err(|_| {
+            process::tidy(&self.sh, &docker(["rm", "--force", name]));
+        })
     }
 
     /// An answer that has to be a success.

@@ -29,6 +29,8 @@ pub struct Container {
     pub finished_at: String,
     /// `host:port` of its published ports, on the engine's machine.
     pub addresses: Vec<String>,
+    /// `host:port` that it asks for whenever it runs.
+    pub asks_for: Vec<String>,
 }
 
 /// A healthcheck's command line and how long it may take.
@@ -63,6 +65,7 @@ impl Container {
                 started_at: text(&state["StartedAt"]),
                 finished_at: text(&state["FinishedAt"]),
                 addresses: addresses(&c["NetworkSettings"]["Ports"]),
+                asks_for: addresses(&c["HostConfig"]["PortBindings"]),
             }
         }))
     }
@@ -212,6 +215,7 @@ mod tests {
         let json = r#"[{"Id":"c1","Name":"/p-backend-1","Image":"sha256:a","RestartCount":3,
             "State":{"Status":"restarting","ExitCode":3,"StartedAt":"2026-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":"unhealthy"}},
             "Config":{"Healthcheck":{"Test":["CMD-SHELL","curl -f x"],"Timeout":3000000000}},
+            "HostConfig":{"PortBindings":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}},
             "NetworkSettings":{"Ports":{"9/tcp":null,"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}]"#;
         let c = Container::parse(json).unwrap().unwrap();
         assert_eq!(
@@ -219,7 +223,7 @@ mod tests {
             ("p-backend-1", "restarting", 3, 3)
         );
         assert_eq!(c.health.as_deref(), Some("unhealthy"));
-        assert_eq!(c.addresses, ["127.0.0.1:8000"]);
+        assert_eq!((&c.addresses, &*c.asks_for), (&c.asks_for, &["127.0.0.1:8000".to_owned()][..]));
         let check = c.healthcheck.unwrap();
         assert_eq!(
             (check.command.join(" "), check.timeout),

@@ -9,7 +9,15 @@ mod disk;
 pub mod files;
 pub mod inspect;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Result;
 use xshell::Shell;
@@ -22,6 +30,7 @@ pub use self::{
 };
 use crate::{
     failure::Failure,
+    lock::Lock,
     process::{self, Invocation},
 };
 
@@ -40,6 +49,8 @@ pub struct Docker {
     files: Vec<String>,
     /// Whether [`files::CPU_FILE`] is added to them.
     on_cpu: bool,
+    /// The project's lock, which a swap holds too.
+    lock: Option<Arc<File>>,
 }
 
 impl Docker {
@@ -57,7 +68,13 @@ impl Docker {
         sh.set_var("PWD", &root);
         // A provenance attestation would give every rebuild another image id.
         sh.set_var("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
-        Ok(Docker { sh, files: files::in_force(&root)?, root, on_cpu: false })
+        Ok(Docker { sh, files: files::in_force(&root)?, root, on_cpu: false, lock: None })
+    }
+
+    /// The same with the project's lock, so that a swap holds it to its end,
+    /// also where xtask is killed meanwhile.
+    pub fn holding(&self, lock: &Lock) -> Docker {
+        Docker { lock: Some(lock.file()), ..self.clone() }
     }
 
     /// The same with [`files::CPU_FILE`] added, where the repository has it and
@@ -79,7 +96,7 @@ impl Docker {
     /// # Errors
     /// See [`process::stream_and_note`].
     pub fn run(&self, invocation: &Invocation) -> Result<()> {
-        process::stream_and_note(&self.sh, invocation, Duration::ZERO)
+        process::stream_and_note(&self.sh, invocation, Duration::ZERO, None)
     }
 
     /// Runs a command that takes seconds and had better not be cut in half: a
@@ -88,7 +105,12 @@ impl Docker {
     /// # Errors
     /// See [`process::stream_and_note`].
     pub fn change(&self, invocation: &Invocation) -> Result<()> {
-        process::stream_and_note(&self.sh, invocation, Duration::from_secs(20))
+        process::stream_and_note(
+            &self.sh,
+            invocation,
+            Duration::from_secs(20),
+            self.lock.as_deref(),
+        )
     }
 
     /// Builds the service's image under the name `candidate` alone, so that the
@@ -148,9 +170,9 @@ pub fn remove_image(reference: &str) -> Invocation {
     docker(["image", "rm", reference])
 }
 
-/// Removes one record of the build cache by its id.
-pub fn remove_build_cache(id: &str) -> Invocation {
-    docker(["buildx", "prune", "--force", "--filter", &format!("id={id}")])
+/// Removes the records of the build cache whose ids match (a regular expression).
+pub fn forget_build_cache(ids: &str) -> Invocation {
+    docker(["buildx", "prune", "--force", "--filter", &format!("id={ids}")])
 }
 
 /// Makes an image of no size that carries one label.
@@ -163,12 +185,21 @@ pub fn label_image(reference: &str, key: &str, value: &str) -> Invocation {
 
 /// Runs a Python script from stdin in a throw-away container of `image`.
 pub fn python_in(image: &str, script: &str) -> Invocation {
-    throw_away(image, "python3", &["-"]).stdin(script)
+    throw_away(&[], image, "python3", &["-"]).stdin(script)
 }
 
-fn throw_away(image: &str, program: &str, args: &[&str]) -> Invocation {
-    let run = ["run", "--rm", "--interactive", "--network", "none", "--entrypoint", program, image];
-    docker(run.iter().chain(args).copied())
+/// A container that comes and goes; without a network unless `options` name one.
+/// It has a name, by which it can be removed before it goes by itself.
+fn throw_away(options: &[&str], image: &str, program: &str, args: &[&str]) -> Invocation {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("xtask-{}-{}", process::run_id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let network: &[&str] =
+        if options.contains(&"--network") { &[] } else { &["--network", "none"] };
+    docker(["run", "--rm"].iter().chain(options).copied())
+        .and(["--interactive", "--name", &name])
+        .and(network.iter().copied())
+        .and(["--entrypoint", program, image])
+        .and(args.iter().copied())
 }
 
 fn docker<S: Into<String>>(args: impl IntoIterator<Item = S>) -> Invocation {

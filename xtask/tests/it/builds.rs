@@ -184,12 +184,12 @@ fn ctrl_c_during_the_check_leaves_everything_as_it_was() {
     service.write("backend/python3", &format!("{PYTHON}sleep 20\n"));
     let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["full"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let building = format!("localhost/xtask/{}-backend:building", service.project);
-    service.wait_for(&building, "{{.RepoTags}}", &format!("[{building}]"));
-    thread::sleep(Duration::from_secs(1));
+    // The check runs in a container of the new image.
+    service.wait_until("the check runs", || service.throw_aways() == 1);
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!((service.fingerprint(), service.inspect(&old, "{{.RepoTags}}")), before);
+    assert_eq!(service.throw_aways(), 0);
 }
 
 #[test]

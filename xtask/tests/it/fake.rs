@@ -31,7 +31,7 @@ impl Fake {
         );
         fake.engine(r#"{"runc":{}}"#, "6.1.0");
         fake.card("0x8086\n0x1af4\n");
-        fake.answer("image inspect *:building", 1, "[]\n", "Error: No such image\n");
+        fake.answer("image inspect *:building-*", 1, "[]\n", "Error: No such image\n");
         for (pattern, stdout) in [
             ("compose*config --format json", &*config),
             ("ps --all*", "c1\n"),
@@ -49,10 +49,11 @@ impl Fake {
         let tag = plan
             .lines()
             .find_map(|line| {
-                line.strip_prefix("would run: docker tag localhost/xtask/p-backend:building ")
+                line.strip_prefix("would run: docker tag localhost/xtask/p-backend:building-")
             })
+            .and_then(|names| names.split(' ').nth(1))
             .unwrap();
-        fake.image(&["p-backend:latest", tag.split(' ').next().unwrap()]);
+        fake.image(&["p-backend:latest", tag]);
         fake
     }
 

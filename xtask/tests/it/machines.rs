@@ -55,10 +55,10 @@ fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
          without an NVIDIA card, known once there is an image, docker-compose.cpu.yml is added\n\
          would run: docker compose --file docker-compose.yml --file - --progress plain build --no-cache backend   \
          # stdin: services: {backend: {image: …, build: {tags: !reset []}}}\n\
-         would run: docker run --rm --interactive --network none --entrypoint python3 localhost/xtask/p-backend:building -   \
+         would run: docker run --rm --interactive --name xtask-<digest>-0 --network none --entrypoint python3 localhost/xtask/p-backend:building-<digest> -   \
          # stdin: xtask/src/probe.py\n\
-         would run: docker tag localhost/xtask/p-backend:building localhost/xtask/p-backend:<digest>-<digest>\n\
-         would run: docker tag localhost/xtask/p-backend:building p-backend:latest\n\
+         would run: docker tag localhost/xtask/p-backend:building-<digest> localhost/xtask/p-backend:<digest>-<digest>\n\
+         would run: docker tag localhost/xtask/p-backend:building-<digest> p-backend:latest\n\
          would run: docker import …   # the record of what the image was built from\n\
          would run: docker compose up --detach --no-build backend\n\
          would run: docker image rm …   # the superseded image and its names, if the build yields another\n\

@@ -113,11 +113,27 @@ impl Service {
         assert!(status["reasons"][0].as_str().unwrap().contains(reason), "{status:#}");
     }
 
+    /// Containers of the project's images besides the service's own; they have
+    /// the image's label, but not Compose's others.
+    pub fn throw_aways(&self) -> usize {
+        let ours = format!("label=com.docker.compose.project={}", self.project);
+        let names = self.docker(&["ps", "--all", "--filter", &ours, "--format", "{{.Names}}"]);
+        names.lines().filter(|name| name.starts_with("xtask-") && !name.contains("backend")).count()
+    }
+
+    #[track_caller]
     pub fn wait_for(&self, what: &str, format: &str, value: &str) {
+        self.wait_until(&format!("{format} of {what} is {value}"), || {
+            self.inspect(what, format) == value
+        });
+    }
+
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, holds: impl Fn() -> bool) {
         let started = Instant::now();
-        while self.inspect(what, format) != value {
-            assert!(started.elapsed() < Duration::from_secs(60), "{format} never became {value}");
-            thread::sleep(Duration::from_millis(100));
+        while !holds() {
+            assert!(started.elapsed() < Duration::from_secs(120), "it never happened: {what}");
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }
