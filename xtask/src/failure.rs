@@ -50,9 +50,10 @@ impl Failure {
     /// A command that ended with `code`, having written `output`; known failures
     /// of docker are said in the user's words.
     pub fn of_command(command: &str, code: i32, output: &str) -> Failure {
-        if let Some((_, says, remedy)) =
-            KNOWN.iter().find(|(marks, ..)| marks.iter().any(|mark| output.contains(mark)))
-        {
+        // The same failure comes with a capital from one tool and without from another.
+        let said = output.to_lowercase();
+        let knows = |marks: &[&str]| marks.iter().any(|mark| said.contains(&mark.to_lowercase()));
+        if let Some((_, says, remedy)) = KNOWN.iter().find(|(marks, ..)| knows(marks)) {
             return Failure::new(*says).code(code).remedy(remedy);
         }
         let last = output.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
@@ -159,7 +160,7 @@ const KNOWN: &[(&[&str], &str, Remedy)] = &[
         ("name a free port in the compose file, or by BACKEND_PORT in .env", &["cargo xtask up"]),
     ),
     (
-        &["no such image", "No such image"],
+        &["no such image"],
         "an image that the service needs is not on the engine",
         (
             "a service that it depends on may have to be built first",

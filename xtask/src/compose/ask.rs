@@ -37,7 +37,10 @@ impl Docker {
     /// # Errors
     /// When the plugin is missing.
     pub fn compose_version(&self) -> Result<String> {
-        Ok(self.ask(&docker(["compose", "version", "--short"]))?.stdout.trim().to_owned())
+        // Without options: a CLI that lacks the plugin would complain of those.
+        let answer = self.ask(&docker(["compose", "version"]))?.stdout;
+        let version = answer.split_whitespace().last().unwrap_or_default();
+        Ok(version.trim_start_matches('v').to_owned())
     }
 
     /// # Errors
@@ -51,8 +54,8 @@ impl Docker {
     pub fn project(&self) -> Result<Project> {
         let answer = self.answer(&self.compose(&["config", "--format", "json"]))?;
         if answer.code != 0 {
-            let failure = match self.compose_version() {
-                Ok(version) if !recent_enough(&version) => Failure::new(format!(
+            let failure = match self.compose_version()? {
+                version if !recent_enough(&version) => Failure::new(format!(
                     "Docker Compose {version} is too old: {}.{} or newer is needed",
                     MIN_COMPOSE.0, MIN_COMPOSE.1
                 ))

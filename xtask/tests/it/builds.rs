@@ -1,10 +1,6 @@
 //! `fast` and `full` on a real engine: what they put to use, and what they leave alone.
 
-use std::{
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::process::Command;
 
 use crate::{
     common::{self, COMPOSE_FILE, PYTHON},
@@ -102,32 +98,14 @@ fn a_failed_build_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn ctrl_c_during_a_build_leaves_everything_as_it_was() {
-    let service = need!(Service::serving());
-    let before = (service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}"));
-    service.write("backend/Dockerfile", &format!("{}RUN sleep 30\n", common::DOCKERFILE));
-    // A terminal sends SIGINT to the whole foreground group.
-    let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["fast"]);
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    thread::sleep(Duration::from_secs(3));
-    Command::new("kill").args(["-INT", "--", &format!("-{}", child.id())]).status().unwrap();
-    let started = Instant::now();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(started.elapsed() < Duration::from_secs(20));
-    assert!(service.running());
-    assert_eq!((service.fingerprint(), service.inspect(&service.image_name(), "{{.Id}}")), before);
-}
-
-#[test]
 fn an_edit_during_the_build_is_not_lost() {
     let service = need!(Service::serving());
     service.write("backend/Dockerfile", &format!("{}RUN sleep 4\n", common::DOCKERFILE));
-    let mut build = service.command(env!("CARGO_BIN_EXE_xtask"), &["fast"]);
-    let build = build.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    thread::sleep(Duration::from_secs(2));
+    let build = service.start(&["fast"]);
+    // Once it has said what it does, it has read the sources.
+    service.wait_until("it has decided", || build.says("fast: "));
     service.write("backend/app.sh", &format!("{}# late\n", common::APP));
-    let said = String::from_utf8(build.wait_with_output().unwrap().stdout).unwrap();
+    let said = build.end().ok();
     assert!(said.contains("the sources changed while building"), "{said}");
     assert_eq!(service.status()["image"]["origin"], "unknown");
     service.xtask(&["up"]).ok();
@@ -182,12 +160,11 @@ fn ctrl_c_during_the_check_leaves_everything_as_it_was() {
     let before = (service.fingerprint(), service.inspect(&old, "{{.RepoTags}}"));
     // The same inputs again but for a check that takes its time.
     service.write("backend/python3", &format!("{PYTHON}sleep 20\n"));
-    let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["full"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let xtask = service.start(&["full"]);
     // The check runs in a container of the new image.
     service.wait_until("the check runs", || service.throw_aways() == 1);
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    Command::new("kill").args(["-INT", &xtask.child.id().to_string()]).status().unwrap();
+    xtask.end().fails(130, &["interrupted"]);
     assert_eq!((service.fingerprint(), service.inspect(&old, "{{.RepoTags}}")), before);
     assert_eq!(service.throw_aways(), 0);
 }
@@ -252,4 +229,30 @@ fn further_names_of_the_image_move_only_when_it_is_fit() {
     service.write("backend/python3", &format!("{PYTHON}# 2\n"));
     service.xtask(&["up"]).ok();
     assert_ne!(service.inspect(&stable, "{{.Id}}"), old);
+}
+
+#[test]
+fn no_secret_reaches_an_image() {
+    let mut service = need!(Service::new());
+    let secrets = ["hf_secret_of_the_shell", "hf_secret_of_env"];
+    service.set("HF_TOKEN", secrets[0]);
+    service.write(".env", &format!("OTHER_TOKEN={}\n", secrets[1]));
+    let compose = COMPOSE_FILE.replace("init: true", "init: true\n    environment: [HF_TOKEN]");
+    service.write("docker-compose.yml", &compose);
+    service.xtask(&["up"]).ok();
+    service.write("backend/app.sh", &format!("{}# 2\n", common::APP));
+    service.xtask(&["fast"]).ok();
+    assert_eq!(service.inside(&["printenv", "HF_TOKEN"]), secrets[0]);
+    assert_eq!(service.inside(&["printenv", "OTHER_TOKEN"]), secrets[1]);
+    let names = service.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+    let ours: Vec<_> = names.lines().filter(|name| name.contains(&service.project)).collect();
+    assert_eq!(ours.len(), 3, "the service's name, ours, and its record: {ours:?}");
+    for name in ours {
+        let labels = service.docker(&["image", "inspect", name]);
+        let history = service.docker(&["history", "--no-trunc", name]);
+        assert!(!labels.is_empty() && !history.is_empty());
+        for secret in secrets {
+            assert!(!labels.contains(secret) && !history.contains(secret), "{secret} in {name}");
+        }
+    }
 }

@@ -1,9 +1,14 @@
 //! A clone of a small repository to run xtask in, hermetically.
 
 use std::{
+    io::Read,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
 };
 
 /// A temporary repository: `backend/` with requirements, a Dockerfile and a
@@ -127,12 +132,7 @@ pub struct Run {
 
 impl Run {
     pub fn of(mut command: Command) -> Run {
-        let output = command.output().unwrap();
-        Run {
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-            code: output.status.code(),
-        }
+        Run::from(command.output().unwrap())
     }
 
     /// Everything as one text, with what differs from run to run replaced:
@@ -171,6 +171,61 @@ impl Run {
                 "`{text}` is not in:\n{}",
                 self.text()
             );
+        }
+    }
+}
+
+/// A command under way, whose output is read along.
+pub struct Running {
+    pub child: Child,
+    stdout: (JoinHandle<()>, Arc<Mutex<Vec<u8>>>),
+    stderr: (JoinHandle<()>, Arc<Mutex<Vec<u8>>>),
+}
+
+impl Running {
+    pub fn of(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        Running { child, stdout: read_along(stdout), stderr: read_along(stderr) }
+    }
+
+    /// Whether it has written `text` by now.
+    pub fn says(&self, text: &str) -> bool {
+        let has = |so_far: &Mutex<Vec<u8>>| {
+            String::from_utf8_lossy(&so_far.lock().unwrap()).contains(text)
+        };
+        has(&self.stdout.1) || has(&self.stderr.1)
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Run {
+        let status = self.child.wait().unwrap();
+        let [stdout, stderr] = [self.stdout, self.stderr].map(|(thread, so_far)| {
+            thread.join().unwrap();
+            std::mem::take(&mut *so_far.lock().unwrap())
+        });
+        Run::from(Output { status, stdout, stderr })
+    }
+}
+
+fn read_along(mut pipe: impl Read + Send + 'static) -> (JoinHandle<()>, Arc<Mutex<Vec<u8>>>) {
+    let so_far = Arc::<Mutex<Vec<u8>>>::default();
+    let all = so_far.clone();
+    let thread = thread::spawn(move || {
+        let mut block = [0; 4096];
+        while let Ok(n @ 1..) = pipe.read(&mut block) {
+            all.lock().unwrap().extend_from_slice(&block[..n]);
+        }
+    });
+    (thread, so_far)
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Run {
+        Run {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code(),
         }
     }
 }

@@ -33,7 +33,7 @@ fn doctor_fails_in_the_layer_that_broke_and_skips_what_stands_on_it() {
             "sudo systemctl start docker",
         ),
         (
-            |f| f.answer("compose version*", 0, "2.20.3\n", ""),
+            |f| f.answer("compose version*", 0, "Docker Compose version v2.20.3\n", ""),
             "compose",
             "2.20.3 is too old",
             "cargo xtask up --setup",

@@ -18,7 +18,7 @@ fn known_failures_of_docker_are_said_in_the_users_words() {
             "hint: sudo usermod",
         ),
         (
-            "compose*config*",
+            "compose*",
             "docker: 'compose' is not a docker command.",
             "Docker Compose 2.24 or newer is missing",
             "hint: docs.docker.com/compose",
@@ -160,7 +160,7 @@ fn a_machine_in_trouble_is_described_while_it_serves() {
 fn an_old_compose_is_named_with_its_version() {
     let mut fake = Fake::serving();
     fake.answer("compose*config*", 1, "", "services.backend.env_file.0 must be a string");
-    fake.answer("compose version*", 0, "2.20.3\n", "");
+    fake.answer("compose version*", 0, "Docker Compose version v2.20.3\n", "");
     fake.xtask(&["up"]).fails(
         1,
         &[

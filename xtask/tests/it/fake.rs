@@ -38,7 +38,7 @@ impl Fake {
             ("container inspect c1", CONTAINER),
             ("compose*--dry-run up*", " DRY-RUN MODE -  Container p-backend-1  Running\n"),
             ("exec --interactive c1 python3 -", PROBE),
-            ("compose version --short", "2.26.1\n"),
+            ("compose version", "Docker Compose version 2.26.1\n"),
             ("buildx version", "github.com/docker/buildx v0.13.1 788433953af1\n"),
         ] {
             fake.answer(pattern, 0, stdout, "");

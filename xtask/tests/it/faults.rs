@@ -2,14 +2,13 @@
 //! and afterwards what served before still serves, nothing is left over, and
 //! the message names a cause and a next step. The matrix is printed at the end.
 //!
-//! Faults that would take the engine or its disk from other tests, and
-//! permissions that root does not lack, are caused by a fake docker: see
-//! [`crate::failures`].
+//! What would take the engine or its disk from other tests is caused on an
+//! engine of its own: see [`crate::outages`].
 
-use std::{net::TcpListener, process::Stdio, thread, time::Duration};
+use std::net::TcpListener;
 
 use crate::{
-    common::{self, APP, COMPOSE_FILE, DOCKERFILE, PYTHON, Repo, Run},
+    common::{APP, COMPOSE_FILE, DOCKERFILE, PYTHON, Run, Running},
     matrix::Matrix,
     service::{Service, need},
 };
@@ -129,14 +128,15 @@ fn faults_before_building() {
     fs_err::remove_file(m.service.root.join(".env")).unwrap();
     m.bears("no .env any more", &["up"]);
 
-    let _ = fs_err::remove_dir_all(m.service.root.join("target"));
-    m.service.write("target", "in the way of what xtask remembers");
-    m.bears("a checkout that cannot be written", &["restart"]);
+    let mut below = m.service.command(env!("CARGO_BIN_EXE_xtask"), &["restart"]);
+    below.current_dir(m.service.root.join("backend"));
+    let run = Run::of(below);
+    assert_eq!(run.code, Some(0), "{}", run.text());
+    m.note("a run from a subdirectory", "restart", &run);
+    assert!(m.service.root.display().to_string().contains("my clôné"));
+    m.bears("a path with spaces, and not ASCII", &["restart"]);
 
-    let mut second = Repo::new();
-    second.set("COMPOSE_PROJECT_NAME", &m.service.project);
-    second.set("XTASK_DEVICE", "cpu");
-    let run = second.xtask(&["restart"]);
+    let run = m.service.second_clone().xtask(&["restart"]);
     assert_eq!(run.code, Some(0), "{}", run.text());
     m.note("a second clone of the same project", "restart", &run);
     assert!(m.answers(), "{}", run.text());
@@ -190,34 +190,32 @@ fn faults_while_building() {
     m.service.write("backend/python3", PYTHON);
 
     m.service.write("backend/Dockerfile", &format!("{DOCKERFILE}RUN sleep 20\n"));
-    for (fault, signal, to_group, after, code) in [
-        ("Ctrl-C, at once", "-INT", true, 200, 130),
-        ("Ctrl-C, after a second", "-INT", true, 1000, 130),
-        ("Ctrl-C, in the long step", "-INT", true, 4000, 130),
-        ("SIGINT to xtask alone", "-INT", false, 2000, 130),
-        ("SIGTERM to xtask alone", "-TERM", false, 2000, 143),
-        ("SIGTERM to the process group", "-TERM", true, 2000, 143),
-    ] {
-        for command in ["fast", "full"] {
-            let run = m.signalled(command, signal, to_group, after);
-            assert_eq!(run.code, Some(code), "{fault}: {}", run.text());
-            m.refused(fault, &[command], &run, &["interrupted"]);
+    let building = |xtask: &Running| xtask.says("RUN sleep 20");
+    type When = fn(&Running) -> bool;
+    let whens: [(&str, When); 2] = [("at once", |_| true), ("in the long step", building)];
+    for (when, time) in whens {
+        for (who, signal, to_group, code) in [
+            ("Ctrl-C", "-INT", true, 130),
+            ("SIGINT to xtask alone", "-INT", false, 130),
+            ("SIGTERM to xtask alone", "-TERM", false, 143),
+            ("SIGTERM to the process group", "-TERM", true, 143),
+        ] {
+            for command in ["fast", "full"] {
+                let fault = format!("{who}, {when}");
+                let run = m.signalled(command, signal, to_group, time);
+                assert_eq!(run.code, Some(code), "{fault}: {}", run.text());
+                m.refused(&fault, &[command], &run, &["interrupted"]);
+            }
         }
     }
     // Nobody is left to say anything, and nothing is lost.
-    let mut xtask = m.service.command(env!("CARGO_BIN_EXE_xtask"), &["fast"]);
-    let mut child = xtask.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    thread::sleep(Duration::from_secs(2));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let run = Run { stdout: String::new(), stderr: String::new(), code: None };
+    let run = m.signalled("fast", "-KILL", false, building);
+    assert_eq!(run.code, None);
     m.note("SIGKILL to xtask", "fast", &run);
     assert_eq!(m.service.fingerprint(), m.before);
     m.service.write("backend/Dockerfile", DOCKERFILE);
     m.bears("after it, from the sources as they were", &["up"]);
     m.print("Faults while building");
-    // The build that nobody waits for ends by itself.
-    thread::sleep(Duration::from_secs(20));
 }
 
 #[test]
@@ -252,8 +250,10 @@ fn faults_while_swapping() {
         assert!(m.answers(), "{fault}");
     }
     m.service
-        .write("backend/app.sh", &APP.replace("touch /tmp/ready", "sleep 6; touch /tmp/ready"));
-    m.bears("becomes healthy late", &["fast"]);
+        .write("backend/app.sh", &APP.replace("touch /tmp/ready", "sleep 61; touch /tmp/ready"));
+    m.bears("becomes healthy after 61 s", &["fast"]);
+    m.service.write("backend/app.sh", &format!("{APP}# quick\n"));
+    m.bears("is quick again", &["fast"]);
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -294,13 +294,16 @@ fn faults_while_swapping() {
 
     // Compose stops the old container for three seconds.
     m.service.write("docker-compose.yml", COMPOSE_FILE);
-    m.service.write("backend/app.sh", &APP.replace("'exit 0'", "'sleep 3; exit 0'"));
+    m.service.write("backend/app.sh", &APP.replace("'exit 0'", "'echo ending; sleep 3; exit 0'"));
     m.bears("a service that takes its time to end", &["fast"]);
     for (round, (signal, code)) in
         [("-INT", 130), ("-TERM", 143), ("-HUP", 129)].into_iter().enumerate()
     {
         m.service.write(".env", &format!("ROUND={round}\n"));
-        let run = m.signalled("restart", signal, true, 1500);
+        let old = m.service.container();
+        let run = m.signalled("restart", signal, true, |_| {
+            m.service.docker(&["logs", &old]).contains("ending")
+        });
         assert_eq!(run.code, Some(code), "{}", run.text());
         run.fails(code, &["interrupted", "hint: cargo xtask status"]);
         m.note(&format!("SIG{} in the middle of the swap", &signal[1..]), "restart", &run);
@@ -308,35 +311,4 @@ fn faults_while_swapping() {
         assert_eq!(m.service.inside(&["printenv", "ROUND"]), round.to_string());
     }
     m.print("Faults while swapping");
-}
-
-#[test]
-fn rounds_leave_nothing_behind() {
-    let service = need!(Service::serving());
-    let volume = format!("{}_bystander", service.project);
-    service.docker(&["volume", "create", &volume]);
-    service.write("output/mesh.glb", "a result");
-    service.write(".env", "FOO=1\n");
-    let held = |service: &Service| {
-        let list = |args: &[&str]| {
-            service.docker(args).lines().filter(|line| line.contains(&service.project)).count()
-        };
-        (
-            list(&["images", "--format", "{{.Repository}}"]),
-            list(&["ps", "--all", "--format", "{{.Names}}"]),
-        )
-    };
-    let before = held(&service);
-    for round in 0..24 {
-        service.write("backend/app.sh", &format!("{}# round {round}\n", common::APP));
-        service.xtask(&[if round % 8 == 7 { "full" } else { "fast" }]).ok();
-    }
-    assert_eq!(held(&service), before);
-    assert_eq!(fs_err::read_to_string(service.root.join("output/mesh.glb")).unwrap(), "a result");
-    assert_eq!(fs_err::read_to_string(service.root.join(".env")).unwrap(), "FOO=1\n");
-    assert_eq!(
-        service.docker(&["volume", "rm", &volume]),
-        volume,
-        "a volume of somebody else stays"
-    );
 }

@@ -1,18 +1,20 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
 //! [`doctors`]), against a real engine with a tiny image ([`restarts`],
 //! [`builds`], [`decisions`], [`turns`]), and through every fault we know
-//! ([`faults`]).
+//! ([`faults`], [`outages`]).
 #![cfg(unix)]
 
 mod builds;
 mod common;
 mod decisions;
 mod doctors;
+mod engine;
 mod failures;
 mod fake;
 mod faults;
 mod machines;
 mod matrix;
+mod outages;
 mod restarts;
 mod service;
 mod turns;

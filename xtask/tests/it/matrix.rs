@@ -1,13 +1,11 @@
 //! The matrix of faults: what was caused, what met it, and what is left.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{io::Write as _, process::Command};
 
-use crate::{common::Run, service::Service};
+use crate::{
+    common::{Run, Running},
+    service::Service,
+};
 
 /// The faults so far, met by one service after the other.
 pub struct Matrix {
@@ -28,16 +26,18 @@ impl Matrix {
         Run::of(self.service.command("docker", &ready)).code == Some(0)
     }
 
-    /// Containers beyond the one that serves, and images of ours without a name.
+    /// Containers beyond the one that serves, images of ours without a name or
+    /// under construction, and files half written.
     fn left_over(&self) -> usize {
-        let project = format!("label=com.docker.compose.project={}", self.service.project);
-        let count = |args: &[&str]| {
-            self.service
-                .docker(&[args, &["--quiet", "--filter", &project]].concat())
-                .lines()
-                .count()
-        };
-        count(&["ps", "--all"]).saturating_sub(1) + count(&["images", "--filter", "dangling=true"])
+        let service = &self.service;
+        let project = format!("label=com.docker.compose.project={}", service.project);
+        let count = |args: &[&str]| service.docker(args).lines().count();
+        let building = format!("reference=localhost/xtask/{}-backend:building-*", service.project);
+        let files = fs_err::read_dir(service.root.join("target/xtask")).into_iter().flatten();
+        count(&["ps", "--all", "--quiet", "--filter", &project]).saturating_sub(1)
+            + count(&["images", "--quiet", "--filter", "dangling=true", "--filter", &project])
+            + count(&["images", "--quiet", "--filter", &building])
+            + files.filter(|file| !matches!(file, Ok(f) if f.file_name() == "memory.json")).count()
     }
 
     pub fn note(&mut self, fault: &str, command: &str, run: &Run) {
@@ -82,21 +82,20 @@ impl Matrix {
         run
     }
 
-    /// Runs a command and sends it a signal `after` milliseconds, as a terminal
-    /// does `to_group`, or as `kill` does.
-    pub fn signalled(&self, command: &str, signal: &str, to_group: bool, after: u64) -> Run {
-        let mut xtask = self.service.command(env!("CARGO_BIN_EXE_xtask"), &[command]);
-        std::os::unix::process::CommandExt::process_group(&mut xtask, 0);
-        let child = xtask.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(after));
-        let target = format!("{}{}", if to_group { "-" } else { "" }, child.id());
+    /// Runs a command and, when it is time, sends it a signal, as a terminal does
+    /// `to_group`, or as `kill` does.
+    pub fn signalled(
+        &self,
+        command: &str,
+        signal: &str,
+        to_group: bool,
+        time: impl Fn(&Running) -> bool,
+    ) -> Run {
+        let running = self.service.start(&[command]);
+        self.service.wait_until("the time for the signal", || time(&running));
+        let target = format!("{}{}", if to_group { "-" } else { "" }, running.child.id());
         Command::new("kill").args([signal, "--", &target]).status().unwrap();
-        let output = child.wait_with_output().unwrap();
-        Run {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            code: output.status.code(),
-        }
+        running.end()
     }
 
     /// Prints past the test harness, which keeps a passing test's output.
@@ -108,7 +107,12 @@ impl Matrix {
         for line in &self.lines {
             text += &format!("{line}\n");
         }
-        let _ =
-            std::io::stderr().write_all(format!("{text}{} cells\n", self.lines.len()).as_bytes());
+        text += &format!("{} cells\n", self.lines.len());
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        // For whoever wants all of them at the end of the run.
+        if let Some(path) = std::env::var_os("XTASK_TEST_MATRIX") {
+            let file = fs_err::OpenOptions::new().create(true).append(true).open(path);
+            file.unwrap().write_all(text.as_bytes()).unwrap();
+        }
     }
 }

@@ -13,7 +13,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::common::{COMPOSE_FILE, Repo, Run};
+use crate::{
+    common::{COMPOSE_FILE, Repo, Run, Running},
+    engine::Engine,
+};
 
 /// A repository with a compose project of its own on the engine, both removed
 /// when dropped.
@@ -35,15 +38,18 @@ impl std::ops::DerefMut for Service {
     }
 }
 
+/// Whether a test that cannot be run has failed.
+pub fn required() -> bool {
+    std::env::var("XTASK_TEST_ENGINE").is_ok_and(|value| value == "required")
+}
+
 impl Service {
     /// Nothing built yet; none without an engine.
     pub fn new() -> Option<Service> {
         let engine =
             Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
         if !engine.is_ok_and(|output| output.status.success()) {
-            let required =
-                std::env::var("XTASK_TEST_ENGINE").is_ok_and(|value| value == "required");
-            assert!(!required, "no Docker engine answers, and XTASK_TEST_ENGINE=required");
+            assert!(!required(), "no Docker engine answers, and XTASK_TEST_ENGINE=required");
             let name = thread::current().name().unwrap_or_default().to_owned();
             // Not eprintln!, which a passing test keeps to itself.
             let _ = writeln!(std::io::stderr(), "skipped: {name}: no Docker engine answers");
@@ -63,6 +69,55 @@ impl Service {
         let service = Service::new()?;
         service.xtask(&["up"]).ok();
         Some(service)
+    }
+
+    /// The same on an engine of its own.
+    pub fn serving_on(engine: &Engine) -> Option<Service> {
+        let mut service = Service::new()?;
+        service.set("DOCKER_HOST", &engine.host());
+        service.xtask(&["up"]).ok();
+        Some(service)
+    }
+
+    /// A second clone of the same sources, for the same project.
+    pub fn second_clone(&self) -> Repo {
+        let mut second = Repo::new();
+        second.env.clone_from(&self.env);
+        second.set("CARGO_MANIFEST_DIR", &second.root.join("xtask").display().to_string());
+        second
+    }
+
+    /// Whether somebody holds the project's lock and has signed.
+    pub fn locked(&self) -> bool {
+        let prefix = format!("xtask-{}-", self.project);
+        let entries = fs_err::read_dir("/tmp").unwrap().filter_map(Result::ok);
+        let mut locks = entries.filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.starts_with(&prefix) && name.ends_with(".lock")
+        });
+        locks.any(|entry| fs_err::metadata(entry.path()).is_ok_and(|file| file.len() > 0))
+    }
+
+    /// Starts xtask and returns while it runs.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut xtask = self.command(env!("CARGO_BIN_EXE_xtask"), args);
+        // As a shell does, so that a signal can be sent to it and its children.
+        std::os::unix::process::CommandExt::process_group(&mut xtask, 0);
+        let running = Running::of(xtask);
+        // Until it listens for signals; on other systems until it surely does.
+        let status = format!("/proc/{}/status", running.child.id());
+        let listens = || {
+            let text = fs_err::read_to_string(&status).unwrap_or_default();
+            let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
+            // The bit of SIGINT, which is number 2.
+            caught.is_some_and(|mask| u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & 2 != 0))
+        };
+        if cfg!(target_os = "linux") {
+            self.wait_until("xtask listens for signals", listens);
+        } else {
+            thread::sleep(Duration::from_secs(2));
+        }
+        running
     }
 
     pub fn docker(&self, args: &[&str]) -> String {

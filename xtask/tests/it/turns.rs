@@ -1,9 +1,7 @@
 //! The way back, and two at once, on a real engine.
 
-use std::{process::Stdio, thread, time::Duration};
-
 use crate::{
-    common::{self, Repo},
+    common,
     service::{Service, need},
 };
 
@@ -88,29 +86,74 @@ fn the_way_back_leads_to_what_served() {
 #[test]
 fn two_at_once_take_turns() {
     let service = need!(Service::serving());
-    let mut other = Repo::new();
-    other.set("COMPOSE_PROJECT_NAME", &service.project);
-    other.set("XTASK_DEVICE", "cpu");
+    let other = service.second_clone();
     for (round, clone) in [&*service, &other].into_iter().enumerate() {
         service
             .write("backend/Dockerfile", &format!("{}RUN sleep 5 # {round}\n", common::DOCKERFILE));
-        let mut first = service.command(env!("CARGO_BIN_EXE_xtask"), &["full"]);
-        let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_secs(2));
+        let mut first = service.start(&["full"]);
+        service.wait_until("`full` holds the lock", || service.locked());
         let said = clone.xtask(&["restart"]).ok();
         assert!(said.starts_with("waiting for `full` (process "), "{said}");
         assert!(
-            first.try_wait().unwrap().is_some_and(|status| status.success()),
+            first.child.try_wait().unwrap().is_some_and(|status| status.success()),
             "the first was done before"
         );
     }
-    // A holder that is killed holds nothing.
-    let mut killed = service.command(env!("CARGO_BIN_EXE_xtask"), &["full"]);
-    let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    thread::sleep(Duration::from_secs(2));
-    killed.kill().unwrap();
-    killed.wait().unwrap();
+    // A holder that is killed while building holds nothing.
+    service.write("backend/Dockerfile", &format!("{}RUN sleep 5 # 3\n", common::DOCKERFILE));
+    let mut killed = service.start(&["full"]);
+    service.wait_until("`full` holds the lock", || service.locked());
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
     assert!(!service.xtask(&["restart"]).ok().contains("waiting for"));
-    // What it had started goes on by itself: a build under a name of its own.
-    thread::sleep(Duration::from_secs(10));
+}
+
+/// A `docker` before the real one on PATH that kills xtask at the swap, and then
+/// does as `then` says.
+fn killed_at_the_swap(service: &mut Service, then: &str) {
+    let real = which::which("docker").unwrap().display().to_string();
+    let bin = service.root.join("bin");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in\n*--dry-run*) ;;\n*'up --detach'*) kill -9 $PPID; {then};;\nesac\nexec {real} \"$@\"\n"
+    );
+    service.write("bin/docker", &script);
+    common::executable(&bin.join("docker"));
+    let path = std::env::var("PATH").unwrap();
+    service.set("PATH", &format!("{}:{path}", bin.display()));
+}
+
+#[test]
+fn a_swap_outlives_its_killed_xtask_and_keeps_others_out() {
+    let mut service = need!(Service::serving());
+    // The old container takes its time to end.
+    service.write(
+        "backend/app.sh",
+        &common::APP.replace("'exit 0'", "'echo ending; sleep 3; exit 0'"),
+    );
+    service.xtask(&["fast"]).ok();
+    let (path, old) = (std::env::var("PATH").unwrap(), service.container());
+    service.write("backend/app.sh", &format!("{}# new\n", common::APP));
+    killed_at_the_swap(&mut service, ":");
+    assert_eq!(service.xtask(&["fast"]).code, None, "xtask was killed");
+    service.set("PATH", &path);
+    let said = service.second_clone().xtask(&["restart"]).ok();
+    assert!(said.starts_with("waiting for `fast` (process "), "{said}");
+    assert_ne!(service.container(), old, "the swap went on to its end");
+    assert!(service.inside(&["tail", "-n1", "/app.sh"]).contains("# new"));
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn killed_between_build_and_swap() {
+    let mut service = need!(Service::serving());
+    let (path, before) = (std::env::var("PATH").unwrap(), service.fingerprint());
+    service.write("backend/app.sh", &format!("{}# new\n", common::APP));
+    killed_at_the_swap(&mut service, "exit 1");
+    assert_eq!(service.xtask(&["fast"]).code, None, "xtask was killed");
+    service.set("PATH", &path);
+    assert_eq!(service.fingerprint(), before, "the old container serves");
+    service.decides("restart", "the container runs an older image than");
+    service.xtask(&["up"]).ok();
+    assert!(service.inside(&["tail", "-n1", "/app.sh"]).contains("# new"));
+    service.decides("none", "it runs");
 }
