@@ -1,5 +1,7 @@
 //! After a successful swap: what the new image supersedes goes, and only that.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::{
@@ -19,19 +21,21 @@ use crate::{
 /// disk was freed.
 ///
 /// # Errors
-/// When the engine no longer answers.
+/// When the engine no longer answers. What only the build cache would tell is
+/// not worth one: the new image serves.
 pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
     let (docker, project) = (&state.docker, &state.project);
     let new = docker.image(&project.image)?.map(|image| image.id);
     let old = state.image.as_ref().filter(|old| Some(&old.id) != new.as_ref());
     if let (Some(old), true) = (old, full) {
         say!("removing the superseded image; this may take a minute");
-        // Not worth failing for: the new image serves.
         let report = docker.python_in_image(&old.id, PROBE).map(|probe| Report::parse(&probe));
         tell_versions(report.ok().map(|report| report.packages).as_ref(), packages);
     }
 
-    let cache = docker.build_cache()?;
+    // Some storage drivers take longer to count it than anybody waits for `fast`.
+    let patience = Duration::from_secs(if full { 120 } else { 2 });
+    let cache = old.and_then(|_| docker.build_cache(patience).ok());
     let names: Vec<String> = state
         .own_name()
         .into_iter()
@@ -44,13 +48,15 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
     }
     let Some(old) = old else { return Ok(()) };
     let kept = !remove_nameless(docker, &old.id)?;
-    let ids = superseded(&cache, &docker.build_cache()?);
-    let freed = if ids.is_empty() { None } else { docker.forget_build_cache(&ids)? };
+    let freed = cache.and_then(|before| {
+        let ids = superseded(&before, &docker.build_cache(patience).ok()?);
+        docker.forget_build_cache(&ids).ok()
+    });
     if kept {
         let id = report::short(&old.id);
         say!("the superseded image {id} stays: another name or container uses it");
     } else if full {
-        let freed = freed.unwrap_or_else(|| "0 B".to_owned());
+        let freed = freed.unwrap_or_else(|| "an unknown amount".to_owned());
         say!("removed the superseded image: {freed} of disk freed");
     }
     Ok(())

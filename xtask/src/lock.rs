@@ -25,12 +25,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Lock {
     path: PathBuf,
     file: Arc<File>,
+    signed: bool,
 }
 
 impl Lock {
-    /// The file, which holds the lock as long as anybody has it open.
-    pub fn file(&self) -> Arc<File> {
-        self.file.clone()
+    /// The file, which holds the lock as long as anybody has it open; none where
+    /// others could not write to it.
+    pub fn file(&self) -> Option<Arc<File>> {
+        (self.signed && cfg!(unix)).then(|| self.file.clone())
     }
 }
 
@@ -65,7 +67,7 @@ fn take_file(path: &Path, project: &str, command: &str) -> Result<Lock> {
                 let mut holder = String::new();
                 // Whoever holds it may not have signed yet.
                 let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
-                let holder = if holder.is_empty() { "another xtask".to_owned() } else { holder };
+                let holder = holder.lines().next().unwrap_or("another xtask");
                 say!("waiting for {holder}, which works on project `{project}`; Ctrl-C to give up");
                 waited = true;
             }
@@ -79,13 +81,12 @@ fn take_file(path: &Path, project: &str, command: &str) -> Result<Lock> {
         .or_else(|_| env::var("USERNAME"))
         .map(|user| format!(" of {user}"))
         .unwrap_or_default();
-    let signature = format!("`{command}` (process {}{user})", std::process::id());
     // The signature is a courtesy; on a read-only handle it fails, the lock holds.
-    let _ = file
+    let signed = file
         .set_len(0)
         .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(signature.as_bytes()));
-    Ok(Lock { path: path.to_owned(), file: Arc::new(file) })
+        .and_then(|()| writeln!(file, "`{command}` (process {}{user})", std::process::id()));
+    Ok(Lock { path: path.to_owned(), file: Arc::new(file), signed: signed.is_ok() })
 }
 
 /// A directory that all users of the machine share, where there is one.

@@ -1,7 +1,7 @@
 //! Step1X-3D's own sources: a git submodule, since they are not ours to copy.
 //! Without them the service runs all the same, and says so.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::Result;
 use xshell::Shell;
@@ -42,7 +42,7 @@ pub fn fetch(root: &Path) -> Result<()> {
     sh.change_dir(root);
     // Nobody answers where git would ask for a name and a password.
     sh.set_var("GIT_TERMINAL_PROMPT", "0");
-    process::stream_and_note(&sh, &fetch_command(), Duration::ZERO, None)
+    process::stream_and_note(&sh, &fetch_command())
 }
 
 /// Fetches them if they are missing; where that fails, says so and goes on.

@@ -236,21 +236,25 @@ impl Docker {
     }
 
     /// # Errors
-    /// When the engine can't be reached.
-    pub fn build_cache(&self) -> Result<Vec<disk::CacheRecord>> {
-        Ok(disk::build_cache(&self.ask(&docker(["buildx", "du", "--verbose"]))?.stdout))
+    /// When the engine can't be reached or doesn't know within `cap`.
+    pub fn build_cache(&self, cap: Duration) -> Result<Vec<disk::CacheRecord>> {
+        let du = self.answer_within(&docker(["buildx", "du", "--verbose"]), cap)?;
+        Ok(disk::build_cache(&du.stdout))
     }
 
     /// Removes records of the build cache by their ids, except those that others
-    /// build on; says how much disk that freed, in buildx's words.
+    /// build on; returns how much disk that freed, in buildx's words.
     ///
     /// # Errors
     /// When the engine can't be reached.
-    pub fn forget_build_cache(&self, ids: &[String]) -> Result<Option<String>> {
+    pub fn forget_build_cache(&self, ids: &[String]) -> Result<String> {
+        if ids.is_empty() {
+            return Ok("0 B".to_owned());
+        }
         let prune = super::forget_build_cache(&ids.join("|"));
-        // It may take longer than any question, as it removes gigabytes.
-        let answer = process::capture(&self.sh, &prune, Duration::from_secs(300))?;
-        Ok(disk::freed(&answer.stdout).map(str::to_owned))
+        // Removing gigabytes takes longer than any question.
+        let answer = self.answer_within(&prune, Duration::from_secs(300))?;
+        Ok(disk::freed(&answer.stdout).unwrap_or("0 B").to_owned())
     }
 
     /// Runs a short command quietly; false where the engine refuses.

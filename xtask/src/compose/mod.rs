@@ -74,7 +74,7 @@ impl Docker {
     /// The same with the project's lock, so that a swap holds it to its end,
     /// also where xtask is killed meanwhile.
     pub fn holding(&self, lock: &Lock) -> Docker {
-        Docker { lock: Some(lock.file()), ..self.clone() }
+        Docker { lock: lock.file(), ..self.clone() }
     }
 
     /// The same with [`files::CPU_FILE`] added, where the repository has it and
@@ -96,21 +96,16 @@ impl Docker {
     /// # Errors
     /// See [`process::stream_and_note`].
     pub fn run(&self, invocation: &Invocation) -> Result<()> {
-        process::stream_and_note(&self.sh, invocation, Duration::ZERO, None)
+        process::stream_and_note(&self.sh, invocation)
     }
 
     /// Runs a command that takes seconds and had better not be cut in half: a
     /// swap that Ctrl-C breaks off would leave nothing that serves.
     ///
     /// # Errors
-    /// See [`process::stream_and_note`].
+    /// See [`process::outlive`].
     pub fn change(&self, invocation: &Invocation) -> Result<()> {
-        process::stream_and_note(
-            &self.sh,
-            invocation,
-            Duration::from_secs(20),
-            self.lock.as_deref(),
-        )
+        process::outlive(&self.sh, invocation, Duration::from_secs(20), self.lock.as_deref())
     }
 
     /// Builds the service's image under the name `candidate` alone, so that the

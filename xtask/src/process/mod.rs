@@ -3,16 +3,14 @@
 //! Children get the user's environment less what `cargo run` added to it. On
 //! Ctrl-C xtask lets the child under way tidy up before it ends itself.
 
+mod signals;
+mod stream;
+
 use std::{
     env, fmt,
-    fs::File,
     io::{Read as _, Write as _},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -21,6 +19,10 @@ use anyhow::{Context as _, Result};
 use xshell::Shell;
 use xxhash_rust::xxh3::xxh3_64;
 
+pub use self::{
+    signals::{interrupted, note_signals, take_signal},
+    stream::{outlive, stream, stream_and_note},
+};
 use crate::failure::Failure;
 
 /// How long a question may go on after a signal; most are answered sooner.
@@ -109,7 +111,7 @@ pub struct Finished {
 pub fn capture(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Finished> {
     let started = Instant::now();
     let mut command = command(sh, invocation);
-    let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()), invocation, None)?;
+    let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()), invocation)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (sender, pipes) = mpsc::channel();
     let read = |pipe: Option<Box<dyn std::io::Read + Send>>, which: usize| {
@@ -158,149 +160,9 @@ pub fn capture(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Fin
 /// its answer, and how it ends changes nothing.
 pub fn tidy(sh: &Shell, invocation: &Invocation) {
     let mut command = command(sh, invocation);
-    if let Ok(mut child) =
-        start(command.stdout(Stdio::null()).stderr(Stdio::null()), invocation, None)
-    {
+    if let Ok(mut child) = start(command.stdout(Stdio::null()).stderr(Stdio::null()), invocation) {
         let _ = child.wait();
     }
-}
-
-/// Runs a command with the user's terminal as its own, for one that asks there.
-///
-/// # Errors
-/// When the program can't be started or ends with a non-zero exit code, which
-/// the error passes on; after a signal as [`interrupted`].
-pub fn stream(sh: &Shell, invocation: &Invocation) -> Result<()> {
-    let code = exit_code(start(&mut command(sh, invocation), invocation, None)?.wait()?);
-    interrupted()?;
-    if code == 0 {
-        return Ok(());
-    }
-    Err(Failure::of_command(&invocation.to_string(), code, "").into())
-}
-
-/// Runs a command, passes on what it writes, and reads along, so that the error
-/// can name a known cause.
-///
-/// It runs in a process group of its own, so that Ctrl-C reaches it by way of
-/// xtask alone: once, and only after `grace`, in which it may end by itself. It
-/// keeps `held` open, and the lock on it, also where xtask is killed.
-///
-/// # Errors
-/// As [`stream`].
-pub fn stream_and_note(
-    sh: &Shell,
-    invocation: &Invocation,
-    grace: Duration,
-    held: Option<&File>,
-) -> Result<()> {
-    let mut command = command(sh, invocation);
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = start(piped, invocation, held)?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (code, noted) = thread::scope(|scope| -> Result<_> {
-        let out =
-            scope.spawn(|| stdout.map(|pipe| pass_on(pipe, std::io::stdout())).unwrap_or_default());
-        let err =
-            scope.spawn(|| stderr.map(|pipe| pass_on(pipe, std::io::stderr())).unwrap_or_default());
-        let code = exit_code(outwait(&mut child, grace)?);
-        Ok((code, out.join().unwrap_or_default() + &err.join().unwrap_or_default()))
-    })?;
-    interrupted()?;
-    if code == 0 {
-        return Ok(());
-    }
-    Err(Failure::of_command(&invocation.to_string(), code, &noted).into())
-}
-
-/// Copies to the terminal and returns the last of it.
-fn pass_on(mut from: impl std::io::Read, mut to: impl std::io::Write) -> String {
-    const KEPT: usize = 16 * 1024;
-    let (mut block, mut last) = ([0; 4096], Vec::new());
-    while let Ok(n @ 1..) = from.read(&mut block) {
-        let _ = to.write_all(&block[..n]).and_then(|()| to.flush());
-        last.extend_from_slice(&block[..n]);
-        if last.len() > 2 * KEPT {
-            last.drain(..last.len() - KEPT);
-        }
-    }
-    String::from_utf8_lossy(&last).into_owned()
-}
-
-/// Waits for a child, and tells its process group of a signal `grace` after it came.
-fn outwait(child: &mut Child, grace: Duration) -> Result<ExitStatus> {
-    let mut noticed: Option<Instant> = None;
-    let mut told = false;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        let signal = signal().load(Ordering::Relaxed);
-        if signal != 0 && noticed.is_none() {
-            noticed = Some(Instant::now());
-            if !grace.is_zero() {
-                warn!("finishing this step first, it takes seconds");
-            }
-        }
-        if !told && noticed.is_some_and(|noticed| noticed.elapsed() >= grace) {
-            told = true;
-            // On Windows the console tells all of its processes.
-            #[cfg(unix)]
-            Command::new("kill")
-                .args([format!("-{signal}"), "--".to_owned(), format!("-{}", child.id())])
-                .status()?;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Fails once SIGINT (Ctrl-C), SIGTERM or SIGHUP came, with exit code 128 plus
-/// the signal's number.
-///
-/// # Errors
-/// After a signal only.
-pub fn interrupted() -> Result<()> {
-    match signal().load(Ordering::Relaxed) {
-        0 => Ok(()),
-        signal => Err(Failure::new("interrupted")
-            .code(128 + signal as i32)
-            .hint("cargo xtask status   # where things stand")
-            .into()),
-    }
-}
-
-/// Takes note of a signal that came, so that what puts things right again can
-/// run, and a second one end it; whether there was one.
-pub fn take_signal() -> bool {
-    signal().swap(0, Ordering::Relaxed) != 0
-}
-
-/// Starts to note these signals instead of dying from them. A handler,
-/// unlike an ignored signal, is not inherited: children still end.
-///
-/// # Errors
-/// When the operating system refuses the handler.
-pub fn note_signals() -> Result<()> {
-    let signals = [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        // A terminal that went away, as with a connection that broke.
-        #[cfg(unix)]
-        signal_hook::consts::SIGHUP,
-    ];
-    for number in signals {
-        signal_hook::flag::register_usize(number, signal().clone(), number as usize)
-            .context("installing a signal handler")?;
-    }
-    Ok(())
-}
-
-/// The number of the last signal that came, or 0.
-fn signal() -> &'static Arc<AtomicUsize> {
-    static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
-    SIGNAL.get_or_init(Arc::default)
 }
 
 fn command(sh: &Shell, invocation: &Invocation) -> Command {
@@ -320,15 +182,8 @@ fn command(sh: &Shell, invocation: &Invocation) -> Command {
     cmd.into()
 }
 
-/// Starts a child. One that reads nothing can keep a file open: as its standard
-/// input, which stands at the file's end.
-fn start(command: &mut Command, invocation: &Invocation, held: Option<&File>) -> Result<Child> {
-    let stdin = match held {
-        _ if invocation.stdin.is_some() => Stdio::piped(),
-        // On Windows nobody could read on beyond another's lock.
-        Some(file) if cfg!(unix) => file.try_clone()?.into(),
-        _ => Stdio::null(),
-    };
+fn start(command: &mut Command, invocation: &Invocation) -> Result<Child> {
+    let stdin = if invocation.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut child = command
         .stdin(stdin)
         .spawn()
@@ -372,18 +227,6 @@ mod tests {
             capture(&Shell::new().unwrap(), &sh("exec sleep 60"), Duration::from_millis(50))
                 .unwrap_err();
         assert!(error.to_string().contains("gave no answer"), "{error}");
-    }
-
-    #[test]
-    fn streams_pass_the_childs_code_on_and_know_causes() {
-        let shell = Shell::new().unwrap();
-        let error = stream(&shell, &sh("exit 17")).unwrap_err();
-        assert_eq!(crate::failure::exit_code(&error), 17);
-        let noted = sh("echo out; echo 'port is already allocated' >&2; exit 3");
-        let error = stream_and_note(&shell, &noted, Duration::ZERO, None).unwrap_err();
-        assert_eq!(crate::failure::exit_code(&error), 3);
-        assert!(error.to_string().contains("taken by another program"), "{error}");
-        stream_and_note(&shell, &sh("true"), Duration::ZERO, None).unwrap();
     }
 
     #[test]
