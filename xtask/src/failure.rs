@@ -192,22 +192,28 @@ const KNOWN: &[(&[&str], &str, Remedy)] = &[
     ),
     (
         &[
+            "Failed to fetch: `",
+            "error sending request",
+            "connection broken by",
+            "Temporary failure in name resolution",
+            "Temporary failure resolving",
+        ],
+        "a package index does not answer",
+        ("try again, or name another index by UV_DEFAULT_INDEX in .env", &[]),
+    ),
+    (
+        &["(from versions: none)"],
+        "the package index does not know a package, or cannot be used",
+        ("the lines above name it; UV_DEFAULT_INDEX in .env names another index", &[]),
+    ),
+    (
+        &[
             "No solution found when resolving",
             "No matching distribution found",
             "not found in the package registry",
         ],
         "a requirement does not exist in that version",
         ("the lines above name it; mend backend/requirements.txt", &[]),
-    ),
-    (
-        &[
-            "Failed to fetch: `",
-            "error sending request",
-            "Temporary failure in name resolution",
-            "Temporary failure resolving",
-        ],
-        "a package index does not answer",
-        ("try again, or name another index by UV_DEFAULT_INDEX in .env", &[]),
     ),
     (
         &["rpc error: code = Unavailable", "error reading from server: EOF", "graceful_stop"],

@@ -2,14 +2,16 @@
 //! without harm to anybody else. It needs root on Linux, and `dockerd`.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::{common::Run, service::required};
+use crate::{
+    common::Run,
+    service::{required, skipped},
+};
 
 /// The image that the tests' images are built on.
 pub const BASE: &str = "debian:bookworm-slim";
@@ -30,9 +32,7 @@ impl Engine {
         let dockerd = Command::new("dockerd").arg("--version").stdout(Stdio::null()).status();
         if !cfg!(target_os = "linux") || !root || dockerd.is_err() {
             assert!(!required(), "an engine of one's own needs root on Linux, and dockerd");
-            let name = thread::current().name().unwrap_or_default().to_owned();
-            let why = "an engine of its own needs root on Linux, and dockerd";
-            let _ = writeln!(std::io::stderr(), "skipped: {name}: {why}");
+            skipped("an engine of its own needs root on Linux, and dockerd");
             return None;
         }
         let name = thread::current().name().unwrap_or_default().replace(':', "-");

@@ -21,9 +21,14 @@ impl Matrix {
         Matrix { service, before, lines: Vec::new() }
     }
 
+    /// Asks the way the healthcheck asks.
     pub fn answers(&self) -> bool {
-        let ready = ["exec", &self.service.container(), "test", "-f", "/tmp/ready"];
-        Run::of(self.service.command("docker", &ready)).code == Some(0)
+        let container = self.service.container();
+        let check = self.service.inspect(&container, "{{json .Config.Healthcheck.Test}}");
+        let check: Vec<String> = serde_json::from_str(&check).unwrap_or_default();
+        let words = check.iter().skip(1).map(String::as_str);
+        let ask: Vec<_> = ["exec", &container].into_iter().chain(words).collect();
+        Run::of(self.service.command("docker", &ask)).code == Some(0)
     }
 
     /// Containers beyond the one that serves, images of ours without a name or

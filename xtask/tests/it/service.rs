@@ -5,6 +5,7 @@
 
 use std::{
     io::Write as _,
+    path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -23,6 +24,8 @@ use crate::{
 pub struct Service {
     repo: Repo,
     pub project: String,
+    /// Whether project and images were there before, and stay.
+    borrowed: bool,
 }
 
 impl std::ops::Deref for Service {
@@ -38,6 +41,13 @@ impl std::ops::DerefMut for Service {
     }
 }
 
+/// Says that this test is skipped; not by eprintln!, which a passing test keeps
+/// to itself.
+pub fn skipped(why: &str) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {name}: {why}");
+}
+
 /// Whether a test that cannot be run has failed.
 pub fn required() -> bool {
     std::env::var("XTASK_TEST_ENGINE").is_ok_and(|value| value == "required")
@@ -50,9 +60,7 @@ impl Service {
             Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
         if !engine.is_ok_and(|output| output.status.success()) {
             assert!(!required(), "no Docker engine answers, and XTASK_TEST_ENGINE=required");
-            let name = thread::current().name().unwrap_or_default().to_owned();
-            // Not eprintln!, which a passing test keeps to itself.
-            let _ = writeln!(std::io::stderr(), "skipped: {name}: no Docker engine answers");
+            skipped("no Docker engine answers");
             return None;
         }
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -61,7 +69,7 @@ impl Service {
         let mut repo = Repo::new();
         repo.set("COMPOSE_PROJECT_NAME", &project);
         repo.set("XTASK_DEVICE", "cpu");
-        Some(Service { repo, project })
+        Some(Service { repo, project, borrowed: false })
     }
 
     /// Built and serving.
@@ -75,6 +83,30 @@ impl Service {
     pub fn serving_on(engine: &Engine) -> Option<Service> {
         let mut service = Service::new()?;
         service.set("DOCKER_HOST", &engine.host());
+        service.xtask(&["up"]).ok();
+        Some(service)
+    }
+
+    /// A clone of this very repository, for the project that XTASK_TEST_PROJECT
+    /// names: it serves the real image by now. None, and said so, without it.
+    pub fn real() -> Option<Service> {
+        let Ok(project) = std::env::var("XTASK_TEST_PROJECT") else {
+            let why = "XTASK_TEST_PROJECT names no project that serves the real image";
+            skipped(why);
+            return None;
+        };
+        let mut repo = Repo::new();
+        fs_err::remove_dir_all(&repo.root).unwrap();
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let clone =
+            Command::new("git").args(["clone", "--quiet"]).args([here, &repo.root]).status();
+        assert!(clone.unwrap().success(), "cloning {}", here.display());
+        let keys = ["COMPOSE_PROJECT_NAME", "BACKEND_PORT", "HF_TOKEN", "PIP_INDEX_URL"];
+        for (key, value) in keys.iter().filter_map(|key| Some((key, std::env::var(key).ok()?))) {
+            repo.set(key, &value);
+        }
+        repo.set("COMPOSE_PROJECT_NAME", &project);
+        let service = Service { repo, project, borrowed: true };
         service.xtask(&["up"]).ok();
         Some(service)
     }
@@ -195,6 +227,9 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        if self.borrowed {
+            return;
+        }
         let ours = format!("label=com.docker.compose.project={}", self.project);
         let dangling =
             self.docker(&["images", "--quiet", "--filter", "dangling=true", "--filter", &ours]);
