@@ -99,13 +99,14 @@ impl Docker {
         process::stream_and_note(&self.sh, invocation)
     }
 
-    /// Runs a command that takes seconds and had better not be cut in half: a
-    /// swap that Ctrl-C breaks off would leave nothing that serves.
+    /// Runs a command that had better not be cut in half: a swap that Ctrl-C
+    /// breaks off would leave nothing that serves. It is given longer than the
+    /// old container may take to end (`stop_grace_period`).
     ///
     /// # Errors
     /// See [`process::outlive`].
     pub fn change(&self, invocation: &Invocation) -> Result<()> {
-        process::outlive(&self.sh, invocation, Duration::from_secs(20), self.lock.as_deref())
+        process::outlive(&self.sh, invocation, Duration::from_secs(120), self.lock.as_deref())
     }
 
     /// Builds the service's image under the name `candidate` alone, so that the

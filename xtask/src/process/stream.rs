@@ -140,7 +140,7 @@ fn outwait(child: &mut Child, grace: Duration, mut meanwhile: impl FnMut()) -> R
         if signal != 0 && noticed.is_none() {
             noticed = Some(Instant::now());
             if !grace.is_zero() {
-                warn!("finishing this step first, it takes seconds");
+                warn!("finishing this step first: what is half swapped would not serve");
             }
         }
         if !told && noticed.is_some_and(|noticed| noticed.elapsed() >= grace) {
