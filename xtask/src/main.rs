@@ -157,12 +157,12 @@ fn roll_back(root: &Path, common: &Common) -> Result<()> {
     let (docker, ground, _lock) = alone(root, "rollback", common)?;
     let state = state::observe(root, &docker, ground)?;
     if common.dry_run {
-        for command in way_back::commands(&state)? {
+        for command in way_back::commands(&state, None)? {
             say!("would run: {command}");
         }
         return Ok(());
     }
-    way_back::go(&state, common.timeout)
+    way_back::go(&state, None, common.timeout)
 }
 
 /// Finds out whose containers on whose engine are meant, and takes the lock for

@@ -23,7 +23,8 @@ use crate::{
     process, provenance, report, requirements,
     state::{self, State},
     torch::{PROBE, Report},
-    trial, way_back,
+    trial,
+    way_back::{self, Names},
 };
 
 /// How a decision is carried out.
@@ -73,7 +74,7 @@ pub fn carry_out(
         steps.into_iter().for_each(|step| plan::show(step, &state));
         return Ok(());
     }
-    let mut run = Run { root, action, options, new: None, packages: None };
+    let mut run = Run { root, action, options, new: None, packages: None, names: None };
     for step in steps {
         let done = run.step(step, &mut state, memory);
         done.map_err(|error| run.look_back(step, error, &state))?;
@@ -105,6 +106,8 @@ struct Run<'a> {
     new: Option<Image>,
     /// What the check found installed in it.
     packages: Option<requirements::Pins>,
+    /// What the service's names stood for before they moved.
+    names: Option<Names>,
 }
 
 impl Run<'_> {
@@ -152,8 +155,7 @@ impl Run<'_> {
         self.new = match &state.image {
             Some(old) if old.id != new.id && old.runs_like(&new) => {
                 say!("the build yields what `{}` already is", state.project.image);
-                state.docker.change(&compose::tag(&old.id, &building))?;
-                cleanup::remove_nameless(&state.docker, &new.id)?;
+                state.docker.quietly(&compose::remove_image(&building))?;
                 Some(old.clone())
             }
             _ => Some(new),
@@ -165,8 +167,7 @@ impl Run<'_> {
     /// When torch isn't what requirements.txt pins it to be.
     fn check_torch(&mut self, state: &State) -> Result<()> {
         say!("checking torch in the new image");
-        let building = provenance::building(&state.project.name);
-        let report = Report::parse(&state.docker.python_in_image(&building, PROBE)?);
+        let report = Report::parse(&state.docker.python_in_image(self.image_to_run(state), PROBE)?);
         match requirements::pins(&requirements::read(self.root)?).get("torch") {
             Some(pin) => report.check(pin).map_err(|error| {
                 Failure::new("the new image is not fit to serve, the old one stays").because(error)
@@ -177,12 +178,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn adopt(&self, state: &State) -> Result<()> {
-        if self.swaps(state) {
-            way_back::keep(state)?;
-        }
-        let id = self.new.as_ref().map(|new| new.id.clone()).unwrap_or_default();
-        let mut tags = plan::adopt(&id, state).into_iter();
+    fn adopt(&mut self, state: &State) -> Result<()> {
+        self.names = Some(Names::now(state)?);
+        let mut tags = plan::adopt(self.image_to_run(state), state).into_iter();
         tags.try_for_each(|tag| state.docker.change(&tag))
             .context("giving the new image its names")?;
         let building = provenance::building(&state.project.name);
@@ -212,6 +210,9 @@ impl Run<'_> {
     /// # Errors
     /// When Compose can't start the container.
     fn up(&self, state: &State) -> Result<()> {
+        if self.swaps(state) {
+            way_back::keep(state)?;
+        }
         run(Step::Up, state).with_context(|| format!("starting `{SERVICE}`"))?;
         // Compose counts a hung container as up to date.
         let hung = matches!(
@@ -228,62 +229,73 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Id of the image that is to serve; empty where there is none.
+    fn image_to_run<'s>(&'s self, state: &'s State) -> &'s str {
+        self.new.as_ref().or(state.image.as_ref()).map_or("", |image| &image.id)
+    }
+
     /// Whether another image than before is put to use.
     fn swaps(&self, state: &State) -> bool {
-        self.new
-            .as_ref()
-            .is_some_and(|new| Some(&new.id) != state.image.as_ref().map(|old| &old.id))
+        let runs = state.container.as_ref().map(|container| &*container.image);
+        let before = runs.or(state.image.as_ref().map(|image| &*image.id));
+        before.is_none_or(|before| before != self.image_to_run(state))
     }
 
     /// After a failure or a signal: what this run built and nobody uses goes.
-    /// Where the old container still runs, its image gets its names back; else
-    /// `full` goes back to what served, and `fast` leaves the new container to
-    /// its developer and names the way back.
+    /// Where the old container still runs, all names stand for what they stood
+    /// for; else `full` goes back to what served, and the others leave the new
+    /// container to its developer and name the way back.
     fn look_back(&self, step: Step, error: anyhow::Error, state: &State) -> anyhow::Error {
         // The error knows of the signal; another one ends what follows.
         let interrupted = process::take_signal();
-        let building = provenance::building(&state.project.name);
-        match step {
-            Step::CheckTorch if !interrupted => way_back::keep_failed(state, &building),
-            Step::Adopt => way_back::stay(state),
-            _ => {}
-        }
-        if [Step::CheckTorch, Step::Try, Step::Adopt].contains(&step) || self.new.is_none() {
-            // It has the name unless the build itself failed.
-            let _ = state.docker.quietly(&compose::remove_image(&building));
-        }
-        if !self.swaps(state) || ![Step::Up, Step::Await].contains(&step) {
-            return error;
-        }
-        let id = |container: &Container| container.id.clone();
-        let before = state.container.as_ref().map(id);
-        let now = state.docker.container(&state.project).ok().flatten().as_ref().map(id);
-        if before.is_some() && before == now {
-            way_back::stay(state);
-            return error.context("the old image stays in its place");
-        }
-        if state.image.is_none() {
-            return error;
-        }
-        const BACK: &str = "cargo xtask rollback   # back to the image that served before";
-        let what = if interrupted {
-            "interrupted before the new image answered"
-        } else {
-            "the new image does not serve"
-        };
-        let failure = if self.action != Action::Full {
-            Failure::new(format!("{what}; the superseded one is still there")).hint(BACK)
-        } else {
-            say!("{what}: going back to the superseded one");
-            match way_back::go(state, self.options.timeout) {
-                Ok(()) => Failure::new(format!("{what}; the superseded one serves again")),
-                Err(worse) => {
-                    let worse = failure::line(&worse);
-                    Failure::new(format!("{what}, and going back failed: {worse}")).hint(BACK)
-                }
+        let docker = &state.docker;
+        if let Step::Build { .. } | Step::CheckTorch | Step::Try | Step::Adopt = step {
+            if step == Step::CheckTorch && !interrupted {
+                way_back::keep_failed(state, self.image_to_run(state));
             }
+            self.names.iter().for_each(|names| names.restore(docker));
+            let building = provenance::building(&state.project.name);
+            let _ = docker.quietly(&compose::remove_image(&building));
+        }
+        if ![Step::Unpause, Step::Restart, Step::Up, Step::Await].contains(&step) {
+            return error;
+        }
+        if step != Step::Await && untouched(state) {
+            self.names.iter().for_each(|names| names.restore(docker));
+            if state.situation.container != ContainerState::Serving {
+                return error;
+            }
+            let _ = way_back::forget(state);
+            return Failure::new("nothing was swapped; what served before still does")
+                .because(error)
+                .into();
+        }
+        if !way_back::is_known(state).unwrap_or_default() {
+            return error;
+        }
+        let what = match step {
+            _ if interrupted => "interrupted before the new container answered",
+            Step::Await => "the new container does not serve",
+            _ => "the new container could not be started",
         };
-        failure.because(error).into()
+        const BACK: &str = "cargo xtask rollback   # back to the image that served before";
+        if self.action != Action::Full {
+            return Failure::new(format!("{what}; the image that served before is still there"))
+                .hint(BACK)
+                .because(error)
+                .into();
+        }
+        say!("{what}: going back to the image that served before");
+        match way_back::go(state, self.names.as_ref(), self.options.timeout) {
+            Ok(()) => Failure::new(format!("{what}; the image before serves again")).because(error),
+            Err(worse) => {
+                warn!("going back failed: {}", failure::line(&worse));
+                let failure = Failure::new(format!("{what}, nor does the image before"));
+                let (_, hints) = failure::remedies(&worse);
+                hints.into_iter().fold(failure.because(error), Failure::hint).hint(BACK)
+            }
+        }
+        .into()
     }
 
     /// Says that the service answers, and remembers how long that took, unless
@@ -312,4 +324,17 @@ impl Run<'_> {
 /// Runs the commands of a step that is short and had better not be cut in half.
 fn run(step: Step, state: &State) -> Result<()> {
     plan::commands(step, state).iter().try_for_each(|command| state.docker.change(command))
+}
+
+/// Whether the old container is there as it was, and no other beside it: after
+/// a swap that was broken off there are two, or it has ended.
+fn untouched(state: &State) -> bool {
+    let (Some(before), Ok(now)) = (&state.container, state.docker.containers(&state.project))
+    else {
+        return false;
+    };
+    match &*now {
+        [now] => now.id == before.id && [&*before.state, "running"].contains(&&*now.state),
+        _ => false,
+    }
 }

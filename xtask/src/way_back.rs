@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     cleanup,
-    compose::{self, Image, SERVICE},
+    compose::{self, Docker, Image, SERVICE},
     decide::ContainerState,
     failure::Failure,
     health, plan,
@@ -17,22 +17,62 @@ use crate::{
     trial,
 };
 
+/// What the names that a swap moves stood for: an image's id, or nothing.
+pub struct Names(Vec<(String, Option<String>)>);
+
+impl Names {
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn now(state: &State) -> Result<Names> {
+        let names = state.own_name().into_iter().chain(plan::names(state));
+        let with_id = |name: String| {
+            let id = state.docker.image(&name)?.map(|image| image.id);
+            Ok((name, id))
+        };
+        names.map(with_id).collect::<Result<_>>().map(Names)
+    }
+
+    /// Lets them stand for that again.
+    pub fn restore(&self, docker: &Docker) {
+        for (name, id) in &self.0 {
+            let command = match id {
+                Some(id) => compose::tag(id, name),
+                None => compose::remove_image(name),
+            };
+            // The failure itself is the one to report.
+            let _ = docker.quietly(&command);
+        }
+    }
+}
+
 /// Names the image to come back to: the one that serves now. Where none does,
 /// the one that served last, if it is still known, and else what there is.
 ///
 /// # Errors
 /// When the engine does not answer.
 pub fn keep(state: &State) -> Result<()> {
-    let previous = provenance::previous(&state.project.name);
     let serves = state.situation.container == ContainerState::Serving;
-    if !serves && state.docker.image(&previous)?.is_some() {
+    if !serves && is_known(state)? {
         return Ok(());
     }
     let running = state.container.as_ref().map(|container| &container.image);
-    match running.or(state.image.as_ref().map(|image| &image.id)) {
-        Some(id) => state.docker.change(&compose::tag(id, &previous)),
+    // A container outlives its image where somebody removed that by force.
+    let running = running.map(|id| state.docker.image(id)).transpose()?.flatten();
+    match running.as_ref().or(state.image.as_ref()) {
+        Some(image) => {
+            let previous = provenance::previous(&state.project.name);
+            state.docker.change(&compose::tag(&image.id, &previous))
+        }
         None => Ok(()),
     }
+}
+
+/// Whether there is an image to come back to.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn is_known(state: &State) -> Result<bool> {
+    Ok(state.docker.image(&provenance::previous(&state.project.name))?.is_some())
 }
 
 /// Forgets the image to come back to: what is there now answers.
@@ -44,20 +84,6 @@ pub fn forget(state: &State) -> Result<()> {
         .docker
         .quietly(&compose::remove_image(&provenance::previous(&state.project.name)))
         .map(drop)
-}
-
-/// Gives the old image its names again, after a failure that changed nothing
-/// else: there is then nothing to go back to.
-pub fn stay(state: &State) {
-    if let Some(old) = &state.image {
-        for name in plan::names(state) {
-            // The failure itself is the one to report.
-            let _ = state.docker.quietly(&compose::tag(&old.id, &name));
-        }
-    }
-    if state.situation.container == ContainerState::Serving {
-        let _ = forget(state);
-    }
 }
 
 /// Keeps an image that does not serve under a name, for inspection, in place of
@@ -78,14 +104,17 @@ pub fn keep_failed(state: &State, image: &str) {
     );
 }
 
-/// The commands that put the previous image into its place.
+/// The commands that put the previous image into its place: under all names of
+/// the service's image, or under the first alone where `before` knows what the
+/// others stood for.
 ///
 /// # Errors
 /// When there is no previous image.
-pub fn commands(state: &State) -> Result<Vec<Invocation>> {
+pub fn commands(state: &State, before: Option<&Names>) -> Result<Vec<Invocation>> {
     let id = previous(state)?.id;
-    let names = plan::names(state).map(|name| compose::tag(&id, &name));
-    Ok(names.chain([state.docker.up()]).collect())
+    let names = plan::names(state).take(if before.is_some() { 1 } else { usize::MAX });
+    let tags = names.map(|name| compose::tag(&id, &name));
+    Ok(tags.chain([state.docker.up()]).collect())
 }
 
 fn previous(state: &State) -> Result<Image> {
@@ -101,15 +130,15 @@ fn previous(state: &State) -> Result<Image> {
 ///
 /// # Errors
 /// When there is none, or it doesn't serve either.
-pub fn go(state: &State, timeout: Duration) -> Result<()> {
+pub fn go(state: &State, before: Option<&Names>, timeout: Duration) -> Result<()> {
     let (docker, project) = (&state.docker, &state.project);
     let previous = previous(state)?;
     trial::before_swap(state, docker.container(project)?.as_ref(), &previous)?;
-    let commands = commands(state)?;
     if let Some(current) = docker.image(&project.image)?.filter(|image| image.id != previous.id) {
         keep_failed(state, &current.id);
     }
-    for command in commands {
+    before.iter().for_each(|names| names.restore(docker));
+    for command in commands(state, before)? {
         docker.change(&command)?;
     }
     health::wait(docker, project, None, timeout).context("waiting for the image before")?;

@@ -69,11 +69,26 @@ impl Docker {
         Project::parse(&answer.stdout)
     }
 
-    /// The service's container in any state; the oldest where it is scaled.
+    /// The service's container in any state; the oldest where there are several.
     ///
     /// # Errors
     /// When the engine can't be reached.
     pub fn container(&self, project: &Project) -> Result<Option<Container>> {
+        let ids = self.container_ids(project)?;
+        ids.last().map_or(Ok(None), |id| self.container_by_id(id))
+    }
+
+    /// All of the service's containers: during a swap there are two.
+    ///
+    /// # Errors
+    /// When the engine can't be reached.
+    pub fn containers(&self, project: &Project) -> Result<Vec<Container>> {
+        let ids = self.container_ids(project)?;
+        ids.iter().filter_map(|id| self.container_by_id(id).transpose()).collect()
+    }
+
+    /// The newest first.
+    fn container_ids(&self, project: &Project) -> Result<Vec<String>> {
         let label = |key: &str, value: &str| format!("label=com.docker.compose.{key}={value}");
         let answer = self.ask(&docker([
             "ps",
@@ -87,7 +102,7 @@ impl Docker {
             "--filter",
             &label("oneoff", "False"),
         ]))?;
-        answer.stdout.lines().last().map_or(Ok(None), |id| self.container_by_id(id))
+        Ok(answer.stdout.lines().map(str::to_owned).collect())
     }
 
     /// The container with this id, none if it is gone.

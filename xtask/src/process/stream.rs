@@ -127,32 +127,48 @@ fn pass_on(mut from: impl std::io::Read, mut to: impl std::io::Write) -> String 
     String::from_utf8_lossy(&last).into_owned()
 }
 
-/// Waits for a child, and tells its process group of a signal `grace` after it
-/// came; does `meanwhile` again and again.
+/// Waits for a child; does `meanwhile` again and again. Its process group hears
+/// of a first signal `grace` after it came, of a second one at once, and is
+/// killed at the third.
 fn outwait(child: &mut Child, grace: Duration, mut meanwhile: impl FnMut()) -> Result<ExitStatus> {
-    let mut noticed: Option<Instant> = None;
-    let mut told = false;
-    loop {
+    // How many there were, the last one and its time.
+    let mut signals: Option<(u32, usize, Instant)> = None;
+    let mut told = 0;
+    let status = loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status);
+            break status;
         }
-        let signal = signal().load(Ordering::Relaxed);
-        if signal != 0 && noticed.is_none() {
-            noticed = Some(Instant::now());
-            if !grace.is_zero() {
+        let number = signal().swap(0, Ordering::Relaxed);
+        if number != 0 {
+            let count = signals.map_or(0, |(count, ..)| count) + 1;
+            signals = Some((count, number, Instant::now()));
+            if count == 1 && !grace.is_zero() {
                 warn!("finishing this step first: what is half swapped would not serve");
             }
         }
-        if !told && noticed.is_some_and(|noticed| noticed.elapsed() >= grace) {
-            told = true;
-            // On Windows the console tells all of its processes.
-            #[cfg(unix)]
-            Command::new("kill")
-                .args([format!("-{signal}"), "--".to_owned(), format!("-{}", child.id())])
-                .status()?;
+        if let Some((count, number, came)) = signals
+            && told < count
+            && (count > 1 || came.elapsed() >= grace)
+        {
+            told = count;
+            tell_group(child, if count > 2 { 9 } else { number });
         }
         meanwhile();
         thread::sleep(Duration::from_millis(10));
+    };
+    // Whoever asks next is to know of it.
+    if let Some((_, number, _)) = signals {
+        signal().store(number, Ordering::Relaxed);
+    }
+    Ok(status)
+}
+
+/// On Windows the console tells all of its processes. The shell's own `kill`,
+/// since a small system has no other; a group that is gone needs none.
+fn tell_group(child: &Child, signal: usize) {
+    if cfg!(unix) {
+        let kill = format!("kill -{signal} -{}", child.id());
+        let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
     }
 }
 

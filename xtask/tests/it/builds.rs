@@ -1,7 +1,5 @@
 //! `fast` and `full` on a real engine: what they put to use, and what they leave alone.
 
-use std::process::Command;
-
 use crate::{
     common::{self, COMPOSE_FILE, PYTHON},
     service::{Service, need},
@@ -163,7 +161,7 @@ fn ctrl_c_during_the_check_leaves_everything_as_it_was() {
     let xtask = service.start(&["full"]);
     // The check runs in a container of the new image.
     service.wait_until("the check runs", || service.throw_aways() == 1);
-    Command::new("kill").args(["-INT", &xtask.child.id().to_string()]).status().unwrap();
+    common::kill("INT", xtask.child.id());
     xtask.end().fails(130, &["interrupted"]);
     assert_eq!((service.fingerprint(), service.inspect(&old, "{{.RepoTags}}")), before);
     assert_eq!(service.throw_aways(), 0);

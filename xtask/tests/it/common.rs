@@ -230,6 +230,19 @@ impl From<Output> for Run {
     }
 }
 
+/// Sends a signal to a process, by the shell's own `kill`: a small system has no
+/// other.
+pub fn kill(signal: &str, process: u32) {
+    let kill = format!("kill -{signal} {process}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+}
+
+/// The same to a process group.
+pub fn kill_group(signal: &str, group: u32) {
+    let kill = format!("kill -{signal} -{group}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+}
+
 pub fn executable(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -68,7 +68,8 @@ impl Engine {
         let parent = self.process.id();
         let children = fs_err::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
         if let Some(dockerd) = children.iter().flat_map(|pids| pids.split_whitespace()).next() {
-            let _ = Command::new("kill").args([signal, dockerd]).status();
+            let kill = format!("kill -{signal} {dockerd}");
+            let _ = Command::new("sh").args(["-c", &kill]).status();
         }
         let _ = self.process.wait();
     }
@@ -111,8 +112,19 @@ fn spawn(directory: &Path) -> Child {
     let _ = fs_err::remove_dir_all(at("exec"));
     let _ = fs_err::remove_file(at("pid"));
     let log = fs_err::File::create(at("log")).unwrap().into_parts().0;
-    Command::new("unshare")
-        .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "dockerd"])
+    // It goes also where the test is killed.
+    Command::new("setpriv")
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "dockerd",
+        ])
         .args(["--config-file", &at("daemon.json"), "--data-root", &at("disk")])
         .args(["--exec-root", &at("exec"), "--pidfile", &at("pid")])
         .args(["--host", &format!("unix://{}", at("docker.sock"))])
@@ -125,7 +137,7 @@ fn spawn(directory: &Path) -> Child {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.stop("-KILL");
+        self.stop("KILL");
         let _ = Command::new("umount").arg(self.directory.join("disk")).status();
         let _ = fs_err::remove_dir_all(&self.directory);
     }

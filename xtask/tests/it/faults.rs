@@ -195,10 +195,10 @@ fn faults_while_building() {
     let whens: [(&str, When); 2] = [("at once", |_| true), ("in the long step", building)];
     for (when, time) in whens {
         for (who, signal, to_group, code) in [
-            ("Ctrl-C", "-INT", true, 130),
-            ("SIGINT to xtask alone", "-INT", false, 130),
-            ("SIGTERM to xtask alone", "-TERM", false, 143),
-            ("SIGTERM to the process group", "-TERM", true, 143),
+            ("Ctrl-C", "INT", true, 130),
+            ("SIGINT to xtask alone", "INT", false, 130),
+            ("SIGTERM to xtask alone", "TERM", false, 143),
+            ("SIGTERM to the process group", "TERM", true, 143),
         ] {
             for command in ["fast", "full"] {
                 let fault = format!("{who}, {when}");
@@ -209,7 +209,7 @@ fn faults_while_building() {
         }
     }
     // Nobody is left to say anything, and nothing is lost.
-    let run = m.signalled("fast", "-KILL", false, building);
+    let run = m.signalled("fast", "KILL", false, building);
     assert_eq!(run.code, None);
     m.note("SIGKILL to xtask", "fast", &run);
     assert_eq!(m.service.fingerprint(), m.before);
@@ -238,12 +238,12 @@ fn faults_while_swapping() {
     ] {
         m.service.write("backend/app.sh", &app);
         let run = m.service.xtask(&["fast", "--timeout", "3"]);
-        run.fails(1, &[text, "the superseded one is still there", "hint: cargo xtask rollback"]);
+        run.fails(1, &[text, "the image that served before is still there", "hint: cargo xtask rollback"]);
         m.note(fault, "fast", &run);
         m.bears("  and back", &["rollback"]);
         assert_eq!(m.service.inspect(&m.service.container(), "{{.Image}}"), image, "{fault}");
         let run = m.service.xtask(&["full", "--timeout", "3"]);
-        run.fails(1, &[text, "the superseded one serves again"]);
+        run.fails(1, &[text, "the image before serves again"]);
         m.note(fault, "full", &run);
         assert_eq!(m.service.inspect(&m.service.container(), "{{.Image}}"), image, "{fault}");
         assert!(m.answers(), "{fault}");
@@ -296,7 +296,7 @@ fn faults_while_swapping() {
     m.service.write("backend/app.sh", &APP.replace("'exit 0'", "'echo ending; sleep 3; exit 0'"));
     m.bears("a service that takes its time to end", &["fast"]);
     for (round, (signal, code)) in
-        [("-INT", 130), ("-TERM", 143), ("-HUP", 129)].into_iter().enumerate()
+        [("INT", 130), ("TERM", 143), ("HUP", 129)].into_iter().enumerate()
     {
         m.service.write(".env", &format!("ROUND={round}\n"));
         let old = m.service.container();
@@ -305,7 +305,7 @@ fn faults_while_swapping() {
         });
         assert_eq!(run.code, Some(code), "{}", run.text());
         run.fails(code, &["interrupted", "hint: cargo xtask status"]);
-        m.note(&format!("SIG{} in the middle of the swap", &signal[1..]), "restart", &run);
+        m.note(&format!("SIG{signal} in the middle of the swap"), "restart", &run);
         assert!(m.answers(), "{signal}: {}", run.text());
         assert_eq!(m.service.inside(&["printenv", "ROUND"]), round.to_string());
     }

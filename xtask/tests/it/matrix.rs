@@ -1,9 +1,9 @@
 //! The matrix of faults: what was caused, what met it, and what is left.
 
-use std::{io::Write as _, process::Command};
+use std::io::Write as _;
 
 use crate::{
-    common::{Run, Running},
+    common::{self, Run, Running},
     service::Service,
 };
 
@@ -98,8 +98,8 @@ impl Matrix {
     ) -> Run {
         let running = self.service.start(&[command]);
         self.service.wait_until("the time for the signal", || time(&running));
-        let target = format!("{}{}", if to_group { "-" } else { "" }, running.child.id());
-        Command::new("kill").args([signal, "--", &target]).status().unwrap();
+        let kill = if to_group { common::kill_group } else { common::kill };
+        kill(signal, running.child.id());
         running.end()
     }
 

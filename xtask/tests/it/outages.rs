@@ -27,7 +27,7 @@ fn faults_of_the_engine() {
         assert_eq!(m.service.inspect(&m.service.container(), "{{.Id}} {{.Image}}"), same);
         m.before = m.service.fingerprint();
     };
-    engine.stop("-TERM");
+    engine.stop("TERM");
     let commands = ["up", "restart", "fast", "full", "rollback", "status", "doctor"];
     let runs = commands.map(|command| (command, m.service.xtask(&[command])));
     comes_back(&mut m, &mut engine);
@@ -48,10 +48,9 @@ fn faults_of_the_engine() {
 
     // The quotes keep the word out of the line that names the step.
     m.service.write("backend/Dockerfile", &format!("{DOCKERFILE}RUN echo be''gun; sleep 60\n"));
-    for (signal, fault) in [
-        ("-TERM", "the engine is stopped in a build"),
-        ("-KILL", "the engine is killed in a build"),
-    ] {
+    for (signal, fault) in
+        [("TERM", "the engine is stopped in a build"), ("KILL", "the engine is killed in a build")]
+    {
         for command in ["fast", "full"] {
             let xtask = m.service.start(&[command]);
             m.service.wait_until("it builds", || xtask.says("begun"));
@@ -71,7 +70,7 @@ fn faults_of_the_engine() {
     m.service.write(".env", "FOO=1\n");
     let xtask = m.service.start(&["up"]);
     m.service.wait_until("it ends", || m.service.docker(&["logs", &old]).contains("ending"));
-    engine.stop("-KILL");
+    engine.stop("KILL");
     let run = xtask.end();
     engine.start_again();
     assert!(run.code != Some(0) && run.stderr.contains("hint: "), "{}", run.text());

@@ -42,7 +42,7 @@ fn faults_of_the_real_image() {
     ] {
         m.service.write("backend/app.py", &format!("{app}\n\n{code}"));
         let run = m.service.xtask(&["fast", "--timeout", "30"]);
-        run.fails(1, &[text, "the superseded one is still there", "hint: cargo xtask rollback"]);
+        run.fails(1, &[text, "the image that served before is still there", "hint: cargo xtask rollback"]);
         m.note(fault, "fast", &run);
         m.bears("  and back", &["rollback"]);
     }

@@ -14,7 +14,7 @@ fn full_goes_back_when_the_new_image_does_not_serve() {
     run.fails(
         1,
         &[
-            "the new image does not serve; the superseded one serves again",
+            "the new container does not serve; the image before serves again",
             "exit code 3",
             "backend:failed",
         ],
@@ -66,7 +66,7 @@ fn the_way_back_leads_to_what_served() {
     service.docker(&["compose", "build", "--quiet", "backend"]);
     let by_hand = service.inspect(&service.image_name(), "{{.Id}}");
     service.write("backend/app.sh", "exit 5\n");
-    service.xtask(&["full"]).fails(1, &["the superseded one serves again", "exit code 5"]);
+    service.xtask(&["full"]).fails(1, &["the image before serves again", "exit code 5"]);
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
     // Not ours to remove.
     assert_eq!(service.inspect(&by_hand, "{{.Id}}"), by_hand);
@@ -79,7 +79,7 @@ fn the_way_back_leads_to_what_served() {
     let served = service.inspect(&service.container(), "{{.Image}}");
     service.xtask(&["rollback"]).fails(1, &["there is nothing to go back to"]);
     service.write("backend/app.sh", "exit 7\n");
-    service.xtask(&["full"]).fails(1, &["the superseded one serves again"]);
+    service.xtask(&["full"]).fails(1, &["the image before serves again"]);
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
 }
 
@@ -108,14 +108,13 @@ fn two_at_once_take_turns() {
     assert!(!service.xtask(&["restart"]).ok().contains("waiting for"));
 }
 
-/// A `docker` before the real one on PATH that kills xtask at the swap, and then
-/// does as `then` says.
-fn killed_at_the_swap(service: &mut Service, then: &str) {
+/// A `docker` before the real one on PATH that treats some commands as a case of
+/// a shell's `case` says.
+fn in_between(service: &mut Service, case: &str) {
     let real = which::which("docker").unwrap().display().to_string();
     let bin = service.root.join("bin");
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in\n*--dry-run*) ;;\n*'up --detach'*) kill -9 $PPID; {then};;\nesac\nexec {real} \"$@\"\n"
-    );
+    let script =
+        format!("#!/bin/sh\ncase \"$*\" in\n*--dry-run*) ;;\n{case};;\nesac\nexec {real} \"$@\"\n");
     service.write("bin/docker", &script);
     common::executable(&bin.join("docker"));
     let path = std::env::var("PATH").unwrap();
@@ -128,12 +127,12 @@ fn a_swap_outlives_its_killed_xtask_and_keeps_others_out() {
     // The old container takes its time to end.
     service.write(
         "backend/app.sh",
-        &common::APP.replace("'exit 0'", "'echo ending; sleep 3; exit 0'"),
+        &common::APP.replace("'exit 0'", "'echo ending; sleep 8; exit 0'"),
     );
     service.xtask(&["fast"]).ok();
     let (path, old) = (std::env::var("PATH").unwrap(), service.container());
     service.write("backend/app.sh", &format!("{}# new\n", common::APP));
-    killed_at_the_swap(&mut service, ":");
+    in_between(&mut service, "*'up --detach'*) kill -9 $PPID");
     assert_eq!(service.xtask(&["fast"]).code, None, "xtask was killed");
     service.set("PATH", &path);
     let said = service.second_clone().xtask(&["restart"]).ok();
@@ -148,7 +147,7 @@ fn killed_between_build_and_swap() {
     let mut service = need!(Service::serving());
     let (path, before) = (std::env::var("PATH").unwrap(), service.fingerprint());
     service.write("backend/app.sh", &format!("{}# new\n", common::APP));
-    killed_at_the_swap(&mut service, "exit 1");
+    in_between(&mut service, "*'up --detach'*) kill -9 $PPID; exit 1");
     assert_eq!(service.xtask(&["fast"]).code, None, "xtask was killed");
     service.set("PATH", &path);
     assert_eq!(service.fingerprint(), before, "the old container serves");
@@ -156,4 +155,20 @@ fn killed_between_build_and_swap() {
     service.xtask(&["up"]).ok();
     assert!(service.inside(&["tail", "-n1", "/app.sh"]).contains("# new"));
     service.decides("none", "it runs");
+}
+
+#[test]
+fn the_third_ctrl_c_ends_what_ignores_the_others() {
+    let mut service = need!(Service::serving());
+    let before = service.fingerprint();
+    let deaf = "*'plain build'*) trap '' INT; echo deaf; while :; do sleep 0.1; done";
+    in_between(&mut service, deaf);
+    let xtask = service.start(&["fast"]);
+    service.wait_until("it builds", || xtask.says("deaf"));
+    for _ in 0..3 {
+        common::kill("INT", xtask.child.id());
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    xtask.end().fails(130, &["interrupted", "hint: cargo xtask status"]);
+    assert_eq!(service.fingerprint(), before);
 }
