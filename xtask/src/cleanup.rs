@@ -48,7 +48,7 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
     }
     let Some(old) = old else { return Ok(()) };
     let kept = !remove_nameless(docker, &old.id)?;
-    let freed = cache.and_then(|before| {
+    let freed = cache.filter(|_| !kept).and_then(|before| {
         let ids = superseded(&before, &docker.build_cache(patience).ok()?);
         docker.forget_build_cache(&ids).ok()
     });
@@ -60,6 +60,17 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
         say!("removed the superseded image: {freed} of disk freed");
     }
     Ok(())
+}
+
+/// Removes what builds left under construction whose xtask was killed: they go
+/// on without it.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn unfinished(state: &State) -> Result<()> {
+    let tags = state.docker.tags(&provenance::repository(&state.project.name))?;
+    let mut stale = tags.iter().filter(|tag| provenance::is_under_construction(tag));
+    stale.try_for_each(|tag| state.docker.quietly(&compose::remove_image(tag)).map(drop))
 }
 
 /// Removes an image that nobody has named; false where a name or a container
@@ -74,25 +85,11 @@ pub fn remove_nameless(docker: &Docker, id: &str) -> Result<bool> {
     }
 }
 
-/// The records that lost their image from `before` to `after`, and those that
-/// build on them and have none. Pure.
+/// The records that lost their image from `before` to `after`. Pure.
 fn superseded(before: &[CacheRecord], after: &[CacheRecord]) -> Vec<String> {
     let had_image = |id: &str| before.iter().any(|record| record.shared && record.id == id);
-    let mut ids: Vec<String> = Vec::new();
-    loop {
-        let more: Vec<String> = after
-            .iter()
-            .filter(|record| !record.shared && !ids.contains(&record.id))
-            .filter(|record| {
-                had_image(&record.id) || record.parents.iter().any(|parent| ids.contains(parent))
-            })
-            .map(|record| record.id.clone())
-            .collect();
-        if more.is_empty() {
-            return ids;
-        }
-        ids.extend(more);
-    }
+    let lost = after.iter().filter(|record| !record.shared && had_image(&record.id));
+    lost.map(|record| record.id.clone()).collect()
 }
 
 fn tell_versions(old: Option<&Pins>, new: Option<&Pins>) {
@@ -110,27 +107,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_superseded_image_held_goes_and_what_builds_on_it() {
-        let record = |id: &str, parents: &[&str], shared| CacheRecord {
-            id: id.to_owned(),
-            parents: parents.iter().map(|parent| (*parent).to_owned()).collect(),
-            shared,
-        };
-        let before = [
-            record("base", &[], true),
-            record("install", &["base"], true),
-            record("older-copy", &["install"], false),
-            record("somebody-elses", &["base"], false),
-        ];
-        let after = [
-            record("base", &[], true),
-            record("copy-of-copy", &["older-copy"], false),
-            record("install", &["base"], false),
-            record("older-copy", &["install"], false),
-            record("still-used", &["install"], true),
-            record("somebody-elses", &["base"], false),
-        ];
-        assert_eq!(superseded(&before, &after), ["install", "older-copy", "copy-of-copy"]);
+    fn only_what_the_superseded_image_held_goes() {
+        let record = |id: &str, shared| CacheRecord { id: id.to_owned(), shared };
+        let before = [record("base", true), record("install", true), record("others", false)];
+        let after = [record("base", true), record("install", false), record("others", false)];
+        assert_eq!(superseded(&before, &after), ["install"]);
         assert!(superseded(&before, &before).is_empty());
     }
 }

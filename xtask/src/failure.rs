@@ -51,10 +51,11 @@ impl Failure {
     /// of docker are said in the user's words.
     pub fn of_command(command: &str, code: i32, output: &str) -> Failure {
         // The same failure comes with a capital from one tool and without from another.
-        let said = output.to_lowercase();
+        let said = essence(output).to_lowercase();
         let knows = |marks: &[&str]| marks.iter().any(|mark| said.contains(&mark.to_lowercase()));
         if let Some((_, says, remedy)) = KNOWN.iter().find(|(marks, ..)| knows(marks)) {
-            return Failure::new(*says).code(code).remedy(remedy);
+            let cause = Failure::new(format!("`{command}` exited with {code}")).code(code);
+            return Failure::new(*says).remedy(remedy).because(cause.into());
         }
         let last = output.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
         Failure::new(format!("`{command}` exited with {code}{last}")).code(code)
@@ -64,6 +65,17 @@ impl Failure {
     pub fn remedy(self, (advice, commands): &Remedy) -> Failure {
         let failure = if advice.is_empty() { self } else { self.advice(*advice) };
         commands.iter().fold(failure, |failure, command| failure.hint(*command))
+    }
+}
+
+/// The part of a command's output that says why it failed: of a build the end of
+/// the step that did, which BuildKit repeats between two rules, and what follows.
+/// Other steps may have had troubles that they got over.
+fn essence(output: &str) -> &str {
+    const RULE: &str = "------\n";
+    match output.rmatch_indices(RULE).nth(1) {
+        Some((at, _)) => &output[at..],
+        None => output,
     }
 }
 
@@ -300,6 +312,14 @@ mod tests {
             let text = render(&error);
             assert!(text.contains(says) && text.contains("\nhint: "), "{stderr}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_trouble_that_a_build_got_over_is_no_cause() {
+        let output = "#5 WARNING: Retrying after connection broken by 'x'\n#7 gcc: error\n------\n > RUN gcc:\n\
+                      gcc: no space left on device\n------\nfailed to solve: exit code: 1\n";
+        assert!(Failure::of_command("x", 1, output).to_string().contains("disk"), "{output}");
+        assert_eq!(essence("one line"), "one line");
     }
 
     #[test]

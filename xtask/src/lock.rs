@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::process;
+use crate::{failure::Failure, process};
 
 /// Between two tries while somebody else holds the lock.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -26,6 +26,8 @@ pub struct Lock {
     path: PathBuf,
     file: Arc<File>,
     signed: bool,
+    /// Whether somebody else had it first: what was known before may be old.
+    pub waited: bool,
 }
 
 impl Lock {
@@ -53,26 +55,26 @@ pub fn take(engine: &str, project: &str, command: &str) -> Result<Lock> {
 }
 
 fn take_file(path: &Path, project: &str, command: &str) -> Result<Lock> {
-    let mut file = open(path).with_context(|| format!("opening the lock {}", path.display()))?;
-    let mut waited = false;
+    let mut file = opened(path)?;
+    let mut holder = String::new();
     loop {
         match file.try_lock() {
             Ok(()) if is_at(&file, path) => break,
             // Its last holder removed it in the meantime: try its successor.
-            Ok(()) => {
-                file = open(path).with_context(|| format!("opening the lock {}", path.display()))?
-            }
+            Ok(()) => file = opened(path)?,
             Err(TryLockError::Error(error)) => return Err(error).context("locking"),
-            Err(TryLockError::WouldBlock) if !waited => {
-                let mut holder = String::new();
-                // Whoever holds it may not have signed yet.
-                let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
-                let holder = holder.lines().next().unwrap_or("another xtask");
-                say!("waiting for {holder}, which works on project `{project}`; Ctrl-C to give up");
-                waited = true;
-            }
             Err(TryLockError::WouldBlock) => {
                 process::interrupted()?;
+                let mut text = String::new();
+                // Whoever holds it may not have signed yet.
+                let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+                let now = text.lines().next().unwrap_or("another xtask");
+                if now != holder {
+                    now.clone_into(&mut holder);
+                    say!(
+                        "waiting for {now}, which works on project `{project}`; Ctrl-C to give up"
+                    );
+                }
                 thread::sleep(PAUSE);
             }
         }
@@ -86,7 +88,12 @@ fn take_file(path: &Path, project: &str, command: &str) -> Result<Lock> {
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "`{command}` (process {}{user})", std::process::id()));
-    Ok(Lock { path: path.to_owned(), file: Arc::new(file), signed: signed.is_ok() })
+    Ok(Lock {
+        path: path.to_owned(),
+        file: Arc::new(file),
+        signed: signed.is_ok(),
+        waited: !holder.is_empty(),
+    })
 }
 
 /// A directory that all users of the machine share, where there is one.
@@ -110,6 +117,17 @@ fn is_at(file: &File, path: &Path) -> bool {
         let _ = (file, path);
         true
     }
+}
+
+fn opened(path: &Path) -> Result<File> {
+    Ok(open(path).map_err(|error| {
+        Failure::new(format!("the lock {} cannot be opened: {error}", path.display())).hint(
+            format!(
+                "ls -ld {}   # whose it is; where nobody runs xtask, remove it",
+                path.display()
+            ),
+        )
+    })?)
 }
 
 /// Opens the file for everybody. One that another user made may be readable

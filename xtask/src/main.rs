@@ -172,8 +172,10 @@ fn alone(root: &Path, command: &str, common: &Common) -> Result<(Docker, Ground,
     let ground = Ground::of(&docker)?;
     let take = || lock::take(&ground.engine.id, &ground.project.name, command);
     let lock = (!common.dry_run).then(take).transpose()?;
-    let docker = lock.as_ref().map_or(docker.clone(), |lock| docker.holding(lock));
-    Ok((docker, ground, lock))
+    let Some(lock) = lock else { return Ok((docker, ground, None)) };
+    // Its last holder, or an editor meanwhile, may have changed what we knew.
+    let ground = if lock.waited { Ground::of(&docker)? } else { ground };
+    Ok((docker.holding(&lock), ground, Some(lock)))
 }
 
 fn status(root: &Path, json: bool) -> Result<()> {

@@ -19,7 +19,8 @@ pub enum Step {
     },
     /// Makes sure that torch imports in the new image and is the pinned version.
     CheckTorch,
-    /// Tries what would otherwise fail in the middle of the swap.
+    /// Tries what would otherwise fail in the middle of the swap, and brings up
+    /// what the service depends on.
     Try,
     /// Gives the new image the service's names, and the one that says what it
     /// was built from.
@@ -77,7 +78,8 @@ pub fn commands(step: Step, state: &State) -> Vec<Invocation> {
         Step::Unpause => vec![docker.unpause()],
         Step::Restart => vec![docker.restart()],
         Step::Up => vec![docker.up()],
-        Step::Try | Step::Await | Step::Forget { .. } => Vec::new(),
+        Step::Try => docker.up_dependencies(project),
+        Step::Await | Step::Forget { .. } => Vec::new(),
     }
 }
 

@@ -56,6 +56,11 @@ pub fn building(project: &str) -> String {
     format!("{}:building-{}", repository(project), process::run_id())
 }
 
+/// Whether a name is [`building`], of this run or another.
+pub fn is_under_construction(name: &str) -> bool {
+    name.rsplit(':').next().is_some_and(|tag| tag.starts_with("building-"))
+}
+
 /// The name of the image to go back to, which served until it was superseded.
 pub fn previous(project: &str) -> String {
     format!("{}:previous", repository(project))

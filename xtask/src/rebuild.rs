@@ -126,8 +126,12 @@ impl Run<'_> {
                 let container =
                     health::wait(&state.docker, &state.project, before, self.options.timeout)?;
                 self.tell(&container, state, memory);
-                // A build's own cleanup forgets it too.
-                if self.action == Action::Restart { way_back::forget(state) } else { Ok(()) }
+                match self.action {
+                    Action::None => cleanup::unfinished(state),
+                    Action::Restart => cleanup::unfinished(state).and(way_back::forget(state)),
+                    // Their own cleanup takes both along.
+                    Action::Fast | Action::Full => Ok(()),
+                }
             }
             Step::Forget { full } => cleanup::after(state, full, self.packages.as_ref()),
         }
@@ -146,8 +150,8 @@ impl Run<'_> {
         }
         // What was edited meanwhile is in the image or not: nobody can tell, so
         // no name may say what it was built from.
-        let now = state::read_inputs(self.root, &state.project)?;
-        if now != state.inputs {
+        let now = state.docker.on_cpu(false).project()?;
+        if now != state.project || state::read_inputs(self.root, &now)? != state.inputs {
             say!("the sources changed while building; afterwards: cargo xtask up");
             state.inputs = None;
         }
@@ -195,7 +199,8 @@ impl Run<'_> {
     }
 
     /// # Errors
-    /// When the machine's card or a port is out of reach.
+    /// When the machine's card, a port or a service that this one depends on is
+    /// not to be had.
     fn try_swap(&self, state: &mut State) -> Result<()> {
         if let (Device::Unknown, Some(new)) = (state.device, &self.new) {
             // The first image: only now is there something to look for a card with.
@@ -203,8 +208,10 @@ impl Run<'_> {
             state.docker = state.docker.on_cpu(matches!(state.device, Device::Cpu(_)));
             tell_device(state, false);
         }
-        let image = self.new.as_ref().or(state.image.as_ref());
-        image.map_or(Ok(()), |image| trial::before_swap(state, state.container.as_ref(), image))
+        if let Some(image) = self.new.as_ref().or(state.image.as_ref()) {
+            trial::before_swap(state, state.container.as_ref(), image)?;
+        }
+        run(Step::Try, state).with_context(|| format!("starting what `{SERVICE}` depends on"))
     }
 
     /// # Errors

@@ -1,6 +1,6 @@
 //! backend/requirements.txt: the one place where versions are pinned.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, fmt, io::ErrorKind, path::Path};
 
 use anyhow::{Context as _, Result};
 
@@ -19,7 +19,15 @@ pub type Pins = BTreeMap<String, String>;
 /// When the file is missing, unreadable or not UTF-8; the hint says how to get it back.
 pub fn read(root: &Path) -> Result<String> {
     fs_err::read_to_string(root.join(PATH))
-        .map_err(|error| Failure::new(error.to_string()).hint(format!("git checkout -- {PATH}")))
+        .map_err(|error| {
+            let failure = Failure::new(error.to_string());
+            match error.kind() {
+                ErrorKind::NotFound => failure.hint(format!("git checkout -- {PATH}")),
+                ErrorKind::InvalidData => failure.advice(format!("save {PATH} as UTF-8")),
+                // What stands in it may be somebody's work.
+                _ => failure.hint(format!("ls -l {PATH}   # whether you may read it")),
+            }
+        })
         .with_context(|| format!("reading the pins in {PATH}"))
 }
 

@@ -20,11 +20,38 @@ pub fn before_swap(state: &State, container: Option<&Container>, image: &Image) 
     if state.device == Device::Gpu && !docker.hands_out_gpus(Some(image)) {
         return Err(device::out_of_reach(docker.nvidia_card(container, Some(image))));
     }
-    let port = |address: &str| address.rsplit(':').next().map(str::to_owned);
     // One that crashes again and again holds its ports only now and then.
     let holds = |c: &&Container| ["running", "restarting", "paused"].contains(&&*c.state);
-    let held: Vec<_> =
-        container.filter(holds).iter().flat_map(|c| &c.asks_for).map(|at| port(at)).collect();
-    let mut new = state.project.ports.iter().filter(|address| !held.contains(&port(address)));
+    let held: Vec<&String> = container.filter(holds).iter().flat_map(|c| &c.asks_for).collect();
+    let mut new = state.project.ports.iter().filter(|new| !held.iter().any(|old| meet(old, new)));
     new.try_for_each(|address| docker.try_port(image, address))
+}
+
+/// Whether one address is in the other's way: the same number on the same host,
+/// or on all of them. Pure.
+fn meet(a: &str, b: &str) -> bool {
+    let (Some((host_a, port_a)), Some((host_b, port_b))) = (a.rsplit_once(':'), b.rsplit_once(':'))
+    else {
+        return false;
+    };
+    let all = |host: &str| ["", "0.0.0.0", "[::]"].contains(&host);
+    port_a == port_b && (host_a == host_b || all(host_a) || all(host_b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_in_the_way_of_another() {
+        for (a, b, want) in [
+            ("127.0.0.1:8000", "127.0.0.1:8000", true),
+            ("127.0.0.1:8000", "0.0.0.0:8000", true),
+            (":8000", "[::1]:8000", true),
+            ("127.0.0.1:8000", "192.0.2.7:8000", false),
+            ("127.0.0.1:8000", "127.0.0.1:8001", false),
+        ] {
+            assert_eq!((meet(a, b), meet(b, a)), (want, want), "{a} {b}");
+        }
+    }
 }

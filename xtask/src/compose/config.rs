@@ -17,6 +17,10 @@ pub struct Project {
     pub ports: Vec<String>,
     /// How the image is built; none where the service only pulls it.
     pub build: Option<Build>,
+    /// Services that have to have started before this one does.
+    pub needs_started: Vec<String>,
+    /// Those that have to be healthy.
+    pub needs_healthy: Vec<String>,
 }
 
 impl Project {
@@ -51,9 +55,16 @@ impl Project {
                 .filter_map(published)
                 .collect(),
             build: service["build"].as_object().map(|_| build(service)),
+            needs_started: needs(service, "service_started"),
+            needs_healthy: needs(service, "service_healthy"),
             name,
         })
     }
+}
+
+fn needs(service: &Value, condition: &str) -> Vec<String> {
+    let all = service["depends_on"].as_object().into_iter().flatten();
+    all.filter(|(_, how)| how["condition"] == condition).map(|(name, _)| name.clone()).collect()
 }
 
 fn published(port: &Value) -> Option<String> {
@@ -141,6 +152,10 @@ mod tests {
         let ports = r#"{"ports":[{"target":9,"published":"80"},{"host_ip":"::1","published":"81"},{"target":9},{"published":"1-2"}]}"#;
         assert_eq!(parse(ports).ports, ["0.0.0.0:80", "[::1]:81"]);
         assert_eq!(parse(r#"{"image":"x"}"#).build, None);
+        let needs = parse(
+            r#"{"depends_on":{"db":{"condition":"service_healthy"},"log":{"condition":"service_started"}}}"#,
+        );
+        assert_eq!((&*needs.needs_started[0], &*needs.needs_healthy[0]), ("log", "db"));
         let inline = parse(
             r#"{"build":{"context":"/r","dockerfile":"Dockerfile","dockerfile_inline":"FROM x"}}"#,
         );

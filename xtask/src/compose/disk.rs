@@ -4,8 +4,6 @@
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CacheRecord {
     pub id: String,
-    /// Ids of the records it builds on; Engine 20.10 does not tell them.
-    pub parents: Vec<String>,
     /// Whether an image has its layer too.
     pub shared: bool,
 }
@@ -20,9 +18,6 @@ pub fn build_cache(text: &str) -> Vec<CacheRecord> {
         let value = value.trim();
         match (key, records.last_mut()) {
             ("ID", _) => records.push(CacheRecord { id: value.into(), ..CacheRecord::default() }),
-            ("Parent" | "Parents", Some(record)) => {
-                record.parents = value.split(',').map(|id| id.trim().to_owned()).collect();
-            }
             // The sum below the records has this key too, with a size.
             ("Shared", Some(record)) if value == "true" => record.shared = true,
             _ => {}
@@ -41,15 +36,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn build_cache_records_know_their_parents() {
-        let text = "ID:\t\ta\nMutable:\tfalse\nShared:\t\ttrue\nSize:\t\t7.29GB\nDescription:\tRUN echo Parent: x\n\n\
+    fn build_cache_records_are_read() {
+        let text = "ID:\t\ta\nMutable:\tfalse\nShared:\t\ttrue\nSize:\t\t7.29GB\nDescription:\tRUN echo Shared: x\n\n\
                     ID:\t\tb\nParent:\t\ta,x\nShared:\t\tfalse\n\nShared:\t\t7.29GB\nTotal:\t\t7.3GB\n";
-        let record = |id: &str, parents: &[&str], shared| CacheRecord {
-            id: id.into(),
-            parents: parents.iter().map(|parent| (*parent).into()).collect(),
-            shared,
-        };
-        assert_eq!(build_cache(text), [record("a", &[], true), record("b", &["a", "x"], false)]);
+        let record = |id: &str, shared| CacheRecord { id: id.into(), shared };
+        assert_eq!(build_cache(text), [record("a", true), record("b", false)]);
         assert!(build_cache("").is_empty());
         assert_eq!((freed(text), freed("")), (Some("7.3GB"), None));
     }

@@ -124,6 +124,18 @@ impl Docker {
         self.compose_with(&["-"], &args).stdin(overlay)
     }
 
+    /// Brings up what the service depends on: Compose would replace its container
+    /// first, and only then wait for them.
+    pub fn up_dependencies(&self, project: &Project) -> Vec<Invocation> {
+        let up = |wait: &[&str], names: &[String]| {
+            let args = ["up", "--detach", "--no-build"].iter().chain(wait).copied();
+            let args: Vec<&str> = args.chain(names.iter().map(String::as_str)).collect();
+            (!names.is_empty()).then(|| self.compose(&args))
+        };
+        let healthy = up(&["--wait", "--wait-timeout", "120"], &project.needs_healthy);
+        up(&[], &project.needs_started).into_iter().chain(healthy).collect()
+    }
+
     /// Creates, recreates or starts the container as needed, after what it
     /// depends on.
     pub fn up(&self) -> Invocation {

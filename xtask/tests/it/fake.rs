@@ -38,6 +38,7 @@ impl Fake {
             ("container inspect c1", CONTAINER),
             ("compose*--dry-run up*", " DRY-RUN MODE -  Container p-backend-1  Running\n"),
             ("exec --interactive c1 python3 -", PROBE),
+            ("image ls --filter*", ""),
             ("compose version", "Docker Compose version 2.26.1\n"),
             ("buildx version", "github.com/docker/buildx v0.13.1 788433953af1\n"),
         ] {

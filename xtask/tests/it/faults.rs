@@ -5,13 +5,26 @@
 //! What would take the engine or its disk from other tests is caused on an
 //! engine of its own: see [`crate::outages`].
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     common::{APP, COMPOSE_FILE, DOCKERFILE, PYTHON, Run, Running},
     matrix::Matrix,
     service::{Service, need},
 };
+
+/// A service that never becomes healthy.
+const SICK: &str = "\
+  db:
+    image: debian:bookworm-slim
+    command: sleep 1000
+    init: true
+    healthcheck: {test: [CMD, 'false'], interval: 1s, retries: 1}
+";
 
 /// Every command that looks at the project.
 const ALL: [&str; 5] = ["up", "restart", "fast", "full", "status"];
@@ -33,9 +46,11 @@ fn faults_before_building() {
         );
     }
     m.service.set("PATH", "/nonexistent");
-    let run = m.service.xtask(&["up"]);
+    let runs = ALL.map(|command| (command, m.service.xtask(&[command])));
     m.service.env.clone_from(&env);
-    m.refused("docker is not on PATH", &["up"], &run, &["`docker` is not on PATH"]);
+    for (command, run) in runs {
+        m.refused("docker is not on PATH", &[command], &run, &["`docker` is not on PATH"]);
+    }
 
     for (fault, compose, text) in [
         ("compose file with a syntax error", "services: [", "reading the compose files"),
@@ -104,12 +119,13 @@ fn faults_before_building() {
     }
     m.service.write("backend/requirements.txt", "torch==2.5.1\n");
 
+    let has_gpus = m.service.docker(&["info"]).contains("nvidia");
     m.service.set("XTASK_DEVICE", "gpu");
     let gpu = ["restart", "fast"].map(|command| (command, m.service.xtask(&[command])));
     m.service.set("XTASK_DEVICE", "cpu");
     for (command, run) in gpu {
-        // A machine that can hand one out has nothing to refuse here.
-        if run.code != Some(0) {
+        // An engine that can hand one out has nothing to refuse.
+        if !has_gpus {
             m.refused("a GPU that the engine cannot hand out", &[command], &run, &["XTASK_DEVICE"]);
         }
     }
@@ -163,30 +179,18 @@ fn faults_while_building() {
             "FROM registry.invalid/nothing:1\n".to_owned(),
             "the base image is neither on the engine",
         ),
-        (
-            "a requirement that does not exist",
-            format!(
-                "{DOCKERFILE}RUN echo 'No solution found when resolving dependencies' >&2; exit 1\n"
-            ),
-            "a requirement does not exist",
-        ),
-        (
-            "a package index that does not answer",
-            format!("{DOCKERFILE}RUN echo 'error sending request for url' >&2; exit 1\n"),
-            "a package index does not answer",
-        ),
-        (
-            "a disk that is full",
-            format!("{DOCKERFILE}RUN echo 'write: no space left on device' >&2; exit 1\n"),
-            "the disk of the engine's machine is full",
-        ),
     ] {
         m.service.write("backend/Dockerfile", &dockerfile);
         m.refuses(fault, &["fast", "full", "up"], &[text, "what served before still does"]);
     }
     m.service.write("backend/Dockerfile", DOCKERFILE);
-    m.service.write("backend/python3", "#!/bin/sh\nexit 1\n");
-    m.refuses("an image without a working torch", &["full"], &["not fit to serve"]);
+    for (fault, python) in [
+        ("an image without a working torch", "#!/bin/sh\nexit 1\n".to_owned()),
+        ("an image with the wrong torch", PYTHON.replace("v=$(", "v=2.6.0 #(")),
+    ] {
+        m.service.write("backend/python3", &python);
+        m.refuses(fault, &["full"], &["not fit to serve"]);
+    }
     m.service.write("backend/python3", PYTHON);
 
     m.service.write("backend/Dockerfile", &format!("{DOCKERFILE}RUN sleep 20\n"));
@@ -214,7 +218,12 @@ fn faults_while_building() {
     m.note("SIGKILL to xtask", "fast", &run);
     assert_eq!(m.service.fingerprint(), m.before);
     m.service.write("backend/Dockerfile", DOCKERFILE);
-    m.bears("after it, from the sources as they were", &["up"]);
+    // The build goes on without it, if only for a while; the next run clears up.
+    let started = Instant::now();
+    while !m.under_construction() && started.elapsed() < Duration::from_secs(40) {
+        thread::sleep(Duration::from_millis(500));
+    }
+    m.bears("what the orphan left", &["up"]);
     m.print("Faults while building");
 }
 
@@ -228,26 +237,47 @@ fn faults_while_swapping() {
         (
             "hangs without listening",
             APP.replace("touch /tmp/ready", ""),
-            "did not answer within 3 s",
+            "did not answer within 8 s",
         ),
         (
             "answers with an error",
             APP.replace("touch /tmp/ready", "mkdir /tmp/ready"),
-            "did not answer within 3 s",
+            "did not answer within 8 s",
         ),
     ] {
         m.service.write("backend/app.sh", &app);
-        let run = m.service.xtask(&["fast", "--timeout", "3"]);
-        run.fails(1, &[text, "the image that served before is still there", "hint: cargo xtask rollback"]);
+        let run = m.service.xtask(&["fast", "--timeout", "8"]);
+        run.fails(
+            1,
+            &[text, "the image that served before is still there", "hint: cargo xtask rollback"],
+        );
         m.note(fault, "fast", &run);
         m.bears("  and back", &["rollback"]);
         assert_eq!(m.service.inspect(&m.service.container(), "{{.Image}}"), image, "{fault}");
-        let run = m.service.xtask(&["full", "--timeout", "3"]);
+        let run = m.service.xtask(&["full", "--timeout", "8"]);
         run.fails(1, &[text, "the image before serves again"]);
         m.note(fault, "full", &run);
         assert_eq!(m.service.inspect(&m.service.container(), "{{.Image}}"), image, "{fault}");
         assert!(m.answers(), "{fault}");
     }
+    m.before = m.service.fingerprint();
+    m.service.write(
+        "docker-compose.yml",
+        &format!("{COMPOSE_FILE}    depends_on: {{db: {{condition: service_healthy}}}}\n{SICK}"),
+    );
+    m.refuses(
+        "a service that it depends on is not healthy",
+        &["restart", "up"],
+        &["starting what `backend` depends on"],
+    );
+    m.service.write("backend/app.sh", &format!("{APP}# new\n"));
+    m.refuses(
+        "a dependency is not healthy, and the code is new",
+        &["fast", "full"],
+        &["starting what `backend` depends on"],
+    );
+    m.service.docker(&["compose", "rm", "--stop", "--force", "db"]);
+    m.service.write("docker-compose.yml", COMPOSE_FILE);
     m.service
         .write("backend/app.sh", &APP.replace("touch /tmp/ready", "sleep 61; touch /tmp/ready"));
     m.bears("becomes healthy after 61 s", &["fast"]);
@@ -270,12 +300,12 @@ fn faults_while_swapping() {
         &["taken by another program"],
     );
     m.service.write("docker-compose.yml", COMPOSE_FILE);
+    let has_gpus = m.service.docker(&["info"]).contains("nvidia");
     m.service.set("XTASK_DEVICE", "gpu");
     let gpu = ["fast", "full", "restart"].map(|command| (command, m.service.xtask(&[command])));
     m.service.set("XTASK_DEVICE", "cpu");
     for (command, run) in gpu {
-        // A machine that can hand one out has nothing to refuse here.
-        if run.code != Some(0) {
+        if !has_gpus {
             m.refused(
                 "a GPU that cannot be had, and the code is new",
                 &[command],

@@ -13,25 +13,29 @@ fn faults_of_the_real_image() {
     let requirements = read(&m, "backend/requirements.txt");
     m.service
         .write("backend/requirements.txt", &format!("{requirements}no-such-package-at-all==1\n"));
-    let run = m.service.xtask(&["fast", "--force"]);
-    m.refused(
-        "a requirement that does not exist",
-        &["fast"],
-        &run,
-        &["a requirement does not exist", "mend backend/requirements.txt"],
-    );
+    for args in [&["fast", "--force"][..], &["full"]] {
+        let run = m.service.xtask(args);
+        m.refused(
+            "a requirement that does not exist",
+            args,
+            &run,
+            &["a requirement does not exist", "mend backend/requirements.txt"],
+        );
+    }
     m.service.write("backend/requirements.txt", &requirements);
 
     let env = m.service.env.clone();
     m.service.set("UV_DEFAULT_INDEX", "http://127.0.0.1:1/simple");
-    let run = m.service.xtask(&["fast"]);
+    let runs = ["fast", "full"].map(|command| (command, m.service.xtask(&[command])));
     m.service.env = env;
-    m.refused(
-        "a package index that does not answer",
-        &["fast"],
-        &run,
-        &["a package index does not answer", "UV_DEFAULT_INDEX"],
-    );
+    for (command, run) in runs {
+        m.refused(
+            "a package index that does not answer",
+            &[command],
+            &run,
+            &["a package index does not answer", "UV_DEFAULT_INDEX"],
+        );
+    }
 
     let app = read(&m, "backend/app.py");
     let fails =
@@ -42,7 +46,10 @@ fn faults_of_the_real_image() {
     ] {
         m.service.write("backend/app.py", &format!("{app}\n\n{code}"));
         let run = m.service.xtask(&["fast", "--timeout", "30"]);
-        run.fails(1, &[text, "the image that served before is still there", "hint: cargo xtask rollback"]);
+        run.fails(
+            1,
+            &[text, "the image that served before is still there", "hint: cargo xtask rollback"],
+        );
         m.note(fault, "fast", &run);
         m.bears("  and back", &["rollback"]);
     }

@@ -101,7 +101,7 @@ impl Service {
         let clone =
             Command::new("git").args(["clone", "--quiet"]).args([here, &repo.root]).status();
         assert!(clone.unwrap().success(), "cloning {}", here.display());
-        let keys = ["COMPOSE_PROJECT_NAME", "BACKEND_PORT", "HF_TOKEN", "PIP_INDEX_URL"];
+        let keys = ["BACKEND_PORT", "HF_TOKEN", "PIP_INDEX_URL", "UV_DEFAULT_INDEX"];
         for (key, value) in keys.iter().filter_map(|key| Some((key, std::env::var(key).ok()?))) {
             repo.set(key, &value);
         }

@@ -1,7 +1,7 @@
 //! The way back, and two at once, on a real engine.
 
 use crate::{
-    common,
+    common::{self, COMPOSE_FILE},
     service::{Service, need},
 };
 
@@ -81,6 +81,101 @@ fn the_way_back_leads_to_what_served() {
     service.write("backend/app.sh", "exit 7\n");
     service.xtask(&["full"]).fails(1, &["the image before serves again"]);
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
+}
+
+#[test]
+fn an_image_built_by_hand_can_be_gone_back_from() {
+    let service = need!(Service::serving());
+    let served = service.inspect(&service.container(), "{{.Image}}");
+    service.write("backend/app.sh", "exit 4\n");
+    service.docker(&["compose", "build", "--quiet", "backend"]);
+    // The cached build yields what the name already stands for.
+    service.xtask(&["up"]).fails(1, &["exit code 4", "hint: cargo xtask rollback"]);
+    service.xtask(&["rollback"]).ok();
+    assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
+}
+
+#[test]
+fn an_image_that_lost_its_name_is_still_what_served() {
+    let service = need!(Service::serving());
+    let served = service.inspect(&service.container(), "{{.Image}}");
+    service.docker(&["image", "rm", &service.image_name()]);
+    service.write("backend/app.sh", "exit 5\n");
+    service.xtask(&["full"]).fails(1, &["the image before serves again", "exit code 5"]);
+    assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
+}
+
+#[test]
+fn a_container_whose_image_is_gone_is_replaced() {
+    let service = need!(Service::serving());
+    service.docker(&["stop", "--time", "1", &service.container()]);
+    let image = service.inspect(&service.container(), "{{.Image}}");
+    service.docker(&["image", "rm", "--force", &image]);
+    service.xtask(&["up"]).ok();
+    service.decides("none", "it runs");
+}
+
+#[test]
+fn names_are_given_back_as_they_were() {
+    let service = need!(Service::serving());
+    let names = |service: &Service| {
+        let all = service.docker(&["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+        let mut ours: Vec<String> = all
+            .lines()
+            .filter(|line| line.contains(&service.project) && !line.contains(":failed"))
+            .map(str::to_owned)
+            .collect();
+        ours.sort();
+        ours
+    };
+    // The same inputs once more, and a further name that nothing had before.
+    let tag = format!("{}-backend:stable", service.project);
+    let build = format!("build: {{context: ./backend, tags: ['{tag}']}}");
+    let once = "[ -e /state/x ] && exit 7; touch /state/x\n";
+    let volume = "init: true\n    volumes: ['state:/state']";
+    let compose = COMPOSE_FILE.replace("init: true", volume) + "volumes: {state: }\n";
+    service.write("docker-compose.yml", &compose.replace("build: ./backend", &build));
+    let before = names(&service);
+    service.write("backend/app.sh", &format!("exit 7\n{}", common::APP));
+    service.xtask(&["full"]).fails(1, &["the image before serves again", "exit code 7"]);
+    assert_eq!(names(&service), before);
+
+    // What served cannot start a second time.
+    service.write("backend/app.sh", &format!("{once}{}", common::APP));
+    service.xtask(&["up"]).ok();
+    service.write("backend/app.sh", "exit 8\n");
+    service.xtask(&["full"]).fails(
+        1,
+        &["nor does the image before", "going back failed: ", "hint: cargo xtask rollback"],
+    );
+}
+
+#[test]
+fn ctrl_c_while_waiting_for_the_new_container() {
+    let service = need!(Service::serving());
+    let served = service.inspect(&service.container(), "{{.Image}}");
+    let interrupt = |command: &str| {
+        let old = service.container();
+        let xtask = service.start(&[command]);
+        service.wait_until("the new container runs", || {
+            let now = service.container();
+            now != old && service.inspect(&now, "{{.State.Running}}") == "true"
+        });
+        common::kill_group("INT", xtask.child.id());
+        xtask.end()
+    };
+    service.write("backend/app.sh", &common::APP.replace("touch /tmp/ready", ""));
+    interrupt("fast").fails(
+        130,
+        &["interrupted before the new container answered", "hint: cargo xtask rollback"],
+    );
+    service.xtask(&["rollback"]).ok();
+    interrupt("full").fails(
+        130,
+        &["interrupted before the new container answered; the image before serves again"],
+    );
+    assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
+    assert!(service.running());
 }
 
 #[test]
