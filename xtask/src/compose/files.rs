@@ -68,6 +68,21 @@ fn lookup(text: &str, key: &str) -> Option<String> {
     })
 }
 
+/// The names that a .env text sets, in order, with whether their values are empty.
+pub fn keys(text: &str) -> Vec<(String, bool)> {
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let names = lines.filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (name, _) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+        Some(name.trim().to_owned())
+    });
+    names
+        .map(|name| {
+            let empty = lookup(text, &name).is_none_or(|value| value.is_empty());
+            (name, empty)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +104,13 @@ mod tests {
         ] {
             assert_eq!(lookup(text, "KEY").as_deref(), want, "{text:?}");
         }
+    }
+
+    #[test]
+    fn names_are_listed_without_their_values() {
+        let text = "# A=1\nB=secret\nexport C=\nD=\"\" # none\n\nnonsense\n";
+        let want = [("B", false), ("C", true), ("D", true)];
+        assert_eq!(keys(text), want.map(|(name, empty)| (name.to_owned(), empty)));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Container {
     pub finished_at: String,
     /// `host:port` of its published ports, on the engine's machine.
     pub addresses: Vec<String>,
+    /// Whether it was created with NVIDIA GPUs, whichever way.
+    pub has_gpus: bool,
 }
 
 /// A healthcheck's command line and how long it may take.
@@ -63,6 +65,7 @@ impl Container {
                 started_at: text(&state["StartedAt"]),
                 finished_at: text(&state["FinishedAt"]),
                 addresses: addresses(&c["NetworkSettings"]["Ports"]),
+                has_gpus: has_gpus(&c["HostConfig"]),
             }
         }))
     }
@@ -72,6 +75,20 @@ fn addresses(ports: &Value) -> Vec<String> {
     let bindings =
         ports.as_object().into_iter().flatten().filter_map(|(_, b)| b.as_array()).flatten();
     bindings.filter_map(|b| Some(address(b["HostIp"].as_str()?, b["HostPort"].as_str()?))).collect()
+}
+
+/// By a device request (`--gpus`, Compose's reservation), the runtime `nvidia`,
+/// or device nodes by name.
+fn has_gpus(host: &Value) -> bool {
+    let list = |key: &str| host[key].as_array().into_iter().flatten();
+    list("DeviceRequests").next().is_some()
+        || host["Runtime"] == "nvidia"
+        || list("Devices").filter_map(|device| device["PathOnHost"].as_str()).any(is_gpu_node)
+}
+
+/// Whether a device's path is an NVIDIA GPU's, or WSL2's stand-in for one.
+pub fn is_gpu_node(path: &str) -> bool {
+    path.starts_with("/dev/nvidia") || path.starts_with("/dev/dxg")
 }
 
 /// `Test` is `["CMD", …]`, `["CMD-SHELL", line]` or `["NONE"]`, `Timeout`
@@ -134,6 +151,14 @@ impl Image {
         }))
     }
 
+    /// The value of a variable of its environment.
+    pub fn env(&self, key: &str) -> Option<&str> {
+        let variables = self.content.1["Env"].as_array().into_iter().flatten();
+        variables
+            .filter_map(|variable| variable.as_str()?.split_once('='))
+            .find_map(|(name, value)| (name == key).then_some(value))
+    }
+
     /// Whether a container of `other` would be no different from one of this.
     pub fn runs_like(&self, other: &Image) -> bool {
         self.content == other.content
@@ -163,6 +188,8 @@ pub struct Engine {
     pub has_nvidia: bool,
     /// Whether its machine is WSL2, where no card shows on the PCI bus.
     pub is_wsl: bool,
+    /// Bytes of memory of its machine; 0 where it does not say.
+    pub memory: u64,
 }
 
 impl Engine {
@@ -182,7 +209,49 @@ impl Engine {
                     device["ID"].as_str().is_some_and(|id| id.starts_with("nvidia.com/gpu"))
                 }),
             is_wsl: info["KernelVersion"].as_str().is_some_and(|kernel| kernel.contains("WSL2")),
+            memory: info["MemTotal"].as_u64().unwrap_or_default(),
         })
+    }
+}
+
+/// The engine's machine, as any container on it sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Machine {
+    /// Whether an NVIDIA card is on the PCI bus.
+    pub nvidia_card: bool,
+    /// Version of the NVIDIA kernel module that is loaded.
+    pub driver: Option<String>,
+    /// Bytes free where the engine stores images: what an overlay file system
+    /// says of its upper directory.
+    pub free: Option<u64>,
+}
+
+/// Prints what [`Machine::parse`] reads. The PCI bus and the kernel module's
+/// version show in any container, without toolkit or driver in it.
+pub const LOOK: &str = "cat /sys/bus/pci/devices/*/vendor /proc/driver/nvidia/version 2>/dev/null; \
+                        df -kP / 2>/dev/null; true";
+
+impl Machine {
+    /// Parses what a shell prints on [`LOOK`]; what is missing is none.
+    pub fn parse(text: &str) -> Machine {
+        // "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu …", or
+        // "… Open Kernel Module for x86_64  560.35.03  Release Build …".
+        let version = |word: &&str| {
+            word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.')
+        };
+        let module = text.lines().find(|line| line.starts_with("NVRM version:"));
+        Machine {
+            nvidia_card: text.lines().any(|line| line.trim() == "0x10de"),
+            driver: module
+                .and_then(|line| line.split_whitespace().find(version))
+                .map(str::to_owned),
+            // POSIX: "fuse-overlayfs 264212084 20371196 74914692 22% /".
+            free: text
+                .lines()
+                .filter(|line| line.ends_with(" /"))
+                .find_map(|line| line.split_whitespace().rev().nth(2)?.parse::<u64>().ok())
+                .map(|kilobytes| kilobytes * 1024),
+        }
     }
 }
 
@@ -261,6 +330,43 @@ mod tests {
                     DRY-RUN MODE -  Container p-backend-1  Recreated\n DRY-RUN MODE -  Container 5f_p-backend-1  Starting\n";
         assert_eq!(recreated(said), ["p-backend-1"]);
         assert!(recreated(" DRY-RUN MODE -  Container p-backend-1  Created\n").is_empty());
+    }
+
+    #[test]
+    fn a_machine_is_read_from_what_a_container_sees() {
+        let df = "Filesystem 1024-blocks Used Available Capacity Mounted on\nfuse-overlayfs 264212084 20371196 74914692 22% /\n";
+        let closed = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22 01:44:30 UTC 2024\nGCC version:  gcc version 12.3.0\n";
+        let open = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  565.77  Release Build  (x@y)\n";
+        for (text, card, driver, free) in [
+            (
+                format!("0x8086\n0x10de\n{closed}{df}"),
+                true,
+                Some("550.54.14"),
+                Some(76_712_644_608),
+            ),
+            (format!("0x10de\n{open}"), true, Some("565.77"), None),
+            (format!("0x8086\n{df}"), false, None, Some(76_712_644_608)),
+            (String::new(), false, None, None),
+        ] {
+            let machine = Machine::parse(&text);
+            assert_eq!(
+                (machine.nvidia_card, machine.driver.as_deref(), machine.free),
+                (card, driver, free)
+            );
+        }
+    }
+
+    #[test]
+    fn a_container_has_gpus_in_one_of_several_ways() {
+        for (host, want) in [
+            (r#"{"DeviceRequests":null,"Runtime":"runc"}"#, false),
+            (r#"{"DeviceRequests":[{"Driver":"nvidia","Count":-1}]}"#, true),
+            (r#"{"DeviceRequests":[],"Runtime":"nvidia"}"#, true),
+            (r#"{"Devices":[{"PathOnHost":"/dev/nvidia0"}]}"#, true),
+            (r#"{"Devices":[{"PathOnHost":"/dev/snd"}]}"#, false),
+        ] {
+            assert_eq!(has_gpus(&serde_json::from_str(host).unwrap()), want, "{host}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use self::{
     ask::recent_enough,
     config::Project,
     disk::CacheRecord,
-    inspect::{Container, Engine, Image},
+    inspect::{Container, Engine, Image, Machine},
 };
 use crate::{
     failure::Failure,
@@ -110,6 +110,11 @@ impl Docker {
     /// depends on.
     pub fn up(&self) -> Invocation {
         self.compose(&["up", "--detach", "--no-build", SERVICE])
+    }
+
+    /// Puts a new container in the old one's place, although nothing drifted.
+    pub fn recreate(&self) -> Invocation {
+        self.compose(&["up", "--detach", "--no-build", "--force-recreate", "--no-deps", SERVICE])
     }
 
     /// Ends the container's process and starts it again, whatever it does.
