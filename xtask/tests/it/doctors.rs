@@ -42,7 +42,7 @@ fn container(fake: &mut Fake, port: &str, with: &[(&str, &str)]) {
 }
 
 /// As [`Fake::serving`], with more of a machine around it.
-fn on_cpu() -> Fake {
+pub fn on_cpu() -> Fake {
     let mut fake = Fake::serving();
     container(&mut fake, &serve("200 OK", ON_THE_CPU), &[]);
     fake.card("0x8086\n0x1af4\noverlay 264212084 20371196 74914692 22% /\n");
