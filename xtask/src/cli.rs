@@ -127,13 +127,18 @@ pub struct Status {
 }
 
 /// Name what is broken, and the command that mends it
-///
-/// Exits with 1 if anything is. Without names, everything is checked; what a
-/// check needs is checked along with it, and shown only if it broke.
 #[derive(Args)]
-#[command(verbatim_doc_comment, after_help = "Example:\n  cargo xtask doctor gpu --verbose")]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+What a check needs is checked along with it, and shown only if it broke.
+Exits with 1 if anything is broken.
+
+Example:
+  cargo xtask doctor gpu --verbose"
+)]
 pub struct Doctor {
-    /// Checks or groups of checks, such as torch or gpu
+    /// Checks or groups of checks, such as torch or gpu; none: all
     #[arg(value_name = "CHECK")]
     pub checks: Vec<String>,
     /// List the checks

@@ -18,6 +18,8 @@ import os
 import subprocess
 import sys
 import warnings
+from email import message_from_string
+from email.message import Message
 from importlib import metadata
 
 
@@ -34,31 +36,39 @@ def text_of(error: BaseException) -> str:
 def packages() -> None:
     """What is installed, and which of it lacks what it needs."""
     say(stage="reading the installed packages")
-    distributions = [dist for dist in metadata.distributions() if dist.metadata["Name"]]
-    installed = {dist.metadata["Name"]: dist.version for dist in distributions}
+    heads = [head(dist) for dist in metadata.distributions()]
+    installed = {str(head["Name"]): str(head["Version"]) for head in heads if head["Name"]}
     say(python=sys.version.split()[0], executable=sys.executable, packages=installed)
     try:
-        say(unmet=sorted(unmet(distributions, installed)))
+        say(unmet=sorted(unmet(heads, installed)))
     except Exception as error:  # No `packaging` here, or metadata that it cannot read.
         say(unmet_unknown=text_of(error))
 
 
-def unmet(distributions: list[metadata.Distribution], installed: dict[str, str]) -> list[str]:
+def head(dist: metadata.Distribution) -> Message:
+    """The fields of a package's metadata, without the long description beneath them."""
+    text = dist.read_text("METADATA") or dist.read_text("PKG-INFO") or ""
+    return message_from_string(text.partition("\n\n")[0])
+
+
+def unmet(heads: list[Message], installed: dict[str, str]) -> list[str]:
     """Which requirements of the installed packages do not hold."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
     versions = {canonicalize_name(name): version for name, version in installed.items()}
     broken = []
-    for dist in distributions:
-        for text in dist.requires or []:
+    for head in heads:
+        for text in head.get_all("Requires-Dist", []):
+            if "extra ==" in text:
+                continue  # Nobody asked for extras, and there are many of them.
             need = Requirement(text)
-            if need.marker and not need.marker.evaluate({"extra": ""}):
+            if need.marker and not need.marker.evaluate():
                 continue
             found = versions.get(canonicalize_name(need.name), "none")
             if found == "none" or not need.specifier.contains(found, prereleases=True):
                 wanted = f"{need.name}{need.specifier}"
-                broken.append(f"{dist.metadata['Name']} needs {wanted}, found {found}")
+                broken.append(f"{head['Name']} needs {wanted}, found {found}")
     return broken
 
 

@@ -251,7 +251,18 @@ impl Docker {
         process::capture(&self.sh, &python_in(image, script), Duration::from_secs(300))
     }
 
-    /// The same with arguments in the service's running container.
+    /// The same with arguments in the service's container, whichever that is;
+    /// Compose refuses where none runs.
+    ///
+    /// # Errors
+    /// When docker can't be run or the script takes longer than a minute.
+    pub fn python_in_service(&self, script: &str, args: &[&str]) -> Result<Finished> {
+        let exec = ["exec", "-T", SERVICE, "python3", "-"];
+        let exec = self.compose(&exec).and(args.iter().copied()).stdin(script);
+        process::capture(&self.sh, &exec, Duration::from_secs(60))
+    }
+
+    /// The same in a container that is known.
     ///
     /// # Errors
     /// When docker can't be run or the script takes longer than a minute.

@@ -169,7 +169,24 @@ impl Facts {
     }
 
     pub fn project(&self) -> Result<&Project, Trouble> {
-        self.project.or_ask(|| self.docker()?.project())
+        self.project.or_ask(|| {
+            self.docker()?.project().map_err(|error| {
+                let trouble = Trouble::from(error);
+                Trouble { says: self.without_values(&trouble.says), ..trouble }.into()
+            })
+        })
+    }
+
+    /// A text of somebody else's with no value of .env in it: Compose, for one,
+    /// quotes what it can't read.
+    fn without_values(&self, text: &str) -> String {
+        let env = fs_err::read_to_string(self.root.join(".env")).unwrap_or_default();
+        // What is shorter hides nothing, and is all over the place.
+        let mut values = files::values(&env);
+        values.retain(|value| value.len() >= 4);
+        // One may be part of another.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values.into_iter().fold(text.to_owned(), |text, value| text.replace(&value, "…"))
     }
 
     /// The exact pins of requirements.txt.
@@ -270,7 +287,7 @@ impl Facts {
     pub fn logs(&self) -> Result<&String, Trouble> {
         self.logs.or_ask(|| {
             let container = self.container()?.context("there is no container")?;
-            Ok(self.docker()?.last_words(container, 5))
+            Ok(self.without_values(&self.docker()?.last_words(container, 5)))
         })
     }
 
@@ -300,7 +317,17 @@ impl Facts {
 
     /// torch, as the container sees it.
     pub fn torch(&self) -> Result<&Report, Trouble> {
-        self.torch.or_ask(|| self.probe(&["torch"]))
+        self.torch.or_ask(|| {
+            let args = [PATIENCE, "torch"];
+            // Importing torch takes longest of all, so nobody waits to be told
+            // which container is meant. What comes of one that does not last is
+            // not to be believed.
+            let early = self.docker()?.python_in_service(PROBE, &args)?;
+            match self.lasting()? {
+                Some(_) => Ok(Report::parse(&early)),
+                None => self.probe(&["torch"]),
+            }
+        })
     }
 
     /// The running container that probes run in; none where they have to do

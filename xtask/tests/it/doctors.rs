@@ -76,7 +76,7 @@ pub fn on_gpu() -> Fake {
     fake.engine(r#"{"nvidia":{"path":"nvidia-container-runtime"}}"#, "6.1.0");
     fake.card(GPU_MACHINE);
     fake.answer("run --rm --gpus all*", 0, "", "");
-    fake.answer("exec --interactive*", 0, GPU_PROBE, "");
+    fake.answer("*exec * python3*", 0, GPU_PROBE, "");
     let request = r#""DeviceRequests":[{"Driver":"nvidia","Count":-1}]"#;
     container(&mut fake, &serve("200 OK", ON_THE_CPU), &[(r#""DeviceRequests":null"#, request)]);
     fake
@@ -328,20 +328,20 @@ fn the_layer_that_broke_fails_alone() {
         ),
         (
             |f| {
-                f.answer("exec --interactive*", 127, "", "OCI runtime exec failed: exec failed: unable to start container process: exec: \"python3\": executable file not found in $PATH: unknown\n")
+                f.answer("*exec * python3*", 127, "", "OCI runtime exec failed: exec failed: unable to start container process: exec: \"python3\": executable file not found in $PATH: unknown\n")
             },
             "interpreter",
             "python3 did not run (exit code 127)",
             "cargo xtask full",
         ),
         (
-            |f| f.answer("exec --interactive*", 0, &PROBE.replace("2.5.1", "2.6.0"), ""),
+            |f| f.answer("*exec * python3*", 0, &PROBE.replace("2.5.1", "2.6.0"), ""),
             "torch",
             "torch is 2.6.0+cu124, pinned is 2.5.1",
             "cargo xtask full",
         ),
         (
-            |f| f.answer("exec --interactive*", 0, &PROBE.replace("true}", "false}"), ""),
+            |f| f.answer("*exec * python3*", 0, &PROBE.replace("true}", "false}"), ""),
             "custom-fwd",
             "custom_fwd is missing",
             "cargo xtask full",
@@ -367,7 +367,7 @@ fn the_layer_of_the_gpu_that_broke_fails_alone() {
         (
             |f| {
                 f.answer(
-                    "exec --interactive*",
+                    "*exec * python3*",
                     0,
                     &GPU_PROBE.replace("\"cuInit\": 0", "\"cuInit\": 999"),
                     "",
@@ -378,7 +378,7 @@ fn the_layer_of_the_gpu_that_broke_fails_alone() {
             "modprobe nvidia_uvm",
         ),
         (
-            |f| f.answer("exec --interactive*", 0, &GPU_PROBE.replace("[[8, 0]]", "[[12, 0]]"), ""),
+            |f| f.answer("*exec * python3*", 0, &GPU_PROBE.replace("[[8, 0]]", "[[12, 0]]"), ""),
             "gpu-arch",
             "no code for this GPU",
             "torch 2.7",
@@ -386,7 +386,7 @@ fn the_layer_of_the_gpu_that_broke_fails_alone() {
         (
             |f| {
                 f.answer(
-                    "exec --interactive*",
+                    "*exec * python3*",
                     0,
                     &GPU_PROBE
                         .replace("+cu124", "+cpu")
@@ -434,7 +434,7 @@ fn a_card_may_be_required() {
 fn a_crash_and_a_hang_are_told_apart_and_named() {
     let mut fake = on_cpu();
     let said = "{\"python\": \"3.11\", \"packages\": {}, \"unmet\": []}\n{\"stage\": \"importing torch\"}\n";
-    fake.answer("exec --interactive*", 139, said, "");
+    fake.answer("*exec * python3*", 139, said, "");
     fake.xtask(&["doctor"]).fails(
         1,
         &[
@@ -442,7 +442,7 @@ fn a_crash_and_a_hang_are_told_apart_and_named() {
             "– CUDA build     skipped: torch",
         ],
     );
-    fake.answer("exec --interactive*", 1, said, "Timeout (0:00:50)!\n");
+    fake.answer("*exec * python3*", 1, said, "Timeout (0:00:50)!\n");
     fake.xtask(&["doctor"]).fails(
         0,
         &[
@@ -476,6 +476,17 @@ fn nothing_of_env_but_its_names_is_shown() {
         assert!(!run.text().contains("sentinel"), "{}", run.text());
         assert!(run.text().contains("lacks OTHER"), "{}", run.text());
     }
+    // Compose quotes what it can't read, and a service may log what it was given.
+    let mut fake = on_cpu();
+    fake.repo.write(".env", "A=\"sentinel\nB=hf_sentinel\n");
+    fake.answer("logs*", 0, "got hf_sentinel\n", "");
+    container(&mut fake, "1", &[("\"healthy\"", "\"unhealthy\"")]);
+    fake.xtask(&["doctor", "-v"]).fails(1, &["| log: got …"]);
+    let quotes = "failed to read /r/.env: line 1: unterminated quoted value \"sentinel\n";
+    fake.answer("compose*config*", 1, "", quotes);
+    let run = fake.xtask(&["doctor", "-v"]);
+    run.fails(1, &["unterminated quoted value"]);
+    assert!(!run.text().contains("sentinel"), "{}", run.text());
 }
 
 #[test]
@@ -506,14 +517,14 @@ nothing to mend
 fn fix_recreates_a_container_that_lost_its_gpu_and_says_what_is_left() {
     let mut fake = on_gpu();
     let lost = GPU_PROBE.replace("\"/dev/nvidiactl\": \"ok\"", "\"/dev/nvidiactl\": \"EPERM\"");
-    fake.answer("exec --interactive*", 0, &lost, "");
+    fake.answer("*exec * python3*", 0, &lost, "");
     let flag = fake.repo.root.join("recreated").display().to_string();
     fake.script("compose*up*--force-recreate*", &format!("touch '{flag}'"));
     fake.repo.write("probe", GPU_PROBE);
     fake.repo.write("lost", &lost);
     let root = fake.repo.root.display();
     fake.script(
-        "exec --interactive*",
+        "*exec * python3*",
         &format!("if [ -e '{flag}' ]; then cat '{root}/probe'; else cat '{root}/lost'; fi"),
     );
     let run = fake.xtask(&["doctor", "gpu-nodes", "--fix"]);

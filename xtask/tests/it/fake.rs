@@ -42,6 +42,7 @@ impl Fake {
             ("container inspect c1", CONTAINER),
             ("compose*--dry-run up*", " DRY-RUN MODE -  Container p-backend-1  Running\n"),
             ("exec --interactive c1 python3 -*", PROBE),
+            ("compose exec -T backend python3 -*", PROBE),
             ("compose version --short", "2.26.1\n"),
             ("image ls --quiet*", ""),
             ("context inspect*", "unix:///var/run/docker.sock\n"),
