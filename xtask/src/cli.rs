@@ -148,7 +148,7 @@ pub struct Doctor {
     #[arg(short, long)]
     pub verbose: bool,
     /// Mend what is safe to mend inside the repository
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub fix: bool,
     /// Count a machine without an NVIDIA card as broken
     #[arg(long)]

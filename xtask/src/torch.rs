@@ -148,15 +148,18 @@ fn ending(probe: &Finished, stage: Option<&str>) -> String {
         let after = rest.split(')').next().unwrap_or_default();
         return format!("{stage} hangs: no end after {after}");
     }
-    let signal = match probe.code {
+    let last = || probe.stderr.trim().lines().last().map(|line| format!(": {line}"));
+    let how = match probe.code {
         132 => " (illegal instruction: a CPU without what the wheel needs)",
         134 => " (aborted)",
         135 => " (bus error: /dev/shm or the disk is full)",
         137 => " (killed, most often for lack of memory)",
         139 => " (segmentation fault)",
+        // An exception that the probe did not expect.
+        1 => &last().unwrap_or_default(),
         _ => "",
     };
-    format!("{stage} ended Python with exit code {}{signal}", probe.code)
+    format!("{stage} ended Python with exit code {}{how}", probe.code)
 }
 
 fn torch(facts: &Map<String, Value>) -> Torch {

@@ -7,7 +7,9 @@ mod ask;
 pub mod config;
 mod disk;
 pub mod files;
+mod inside;
 pub mod inspect;
+mod machine;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,7 +20,8 @@ pub use self::{
     ask::recent_enough,
     config::Project,
     disk::CacheRecord,
-    inspect::{Container, Engine, Image, Machine},
+    inspect::{Container, Engine, Image},
+    machine::Machine,
 };
 use crate::{
     failure::Failure,
@@ -114,7 +117,7 @@ impl Docker {
 
     /// Puts a new container in the old one's place, although nothing drifted.
     pub fn recreate(&self) -> Invocation {
-        self.compose(&["up", "--detach", "--no-build", "--force-recreate", "--no-deps", SERVICE])
+        self.compose(&["up", "--detach", "--no-build", "--force-recreate", SERVICE])
     }
 
     /// Ends the container's process and starts it again, whatever it does.

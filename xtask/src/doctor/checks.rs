@@ -1,7 +1,7 @@
 //! The list of checks. To add one, add an entry here and its judgement in the
 //! file of its theme.
 
-use super::{Facts, Finding, gpu, project, python, service, tools};
+use super::{Facts, Finding, cuda, gpu, kernel, project, python, service, tools};
 
 /// One check.
 pub struct Check {
@@ -128,15 +128,15 @@ pub const GROUPS: &[Group] = &[
                 "device nodes",
                 &["gpu-request", "interpreter"],
                 TROUBLE,
-                gpu::nodes,
+                cuda::nodes,
             ),
-            check("gpu-libcuda", "libcuda", &["gpu-nodes"], TROUBLE, gpu::libcuda),
-            check("gpu-init", "cuInit", &["gpu-libcuda"], CODES, gpu::init),
-            check("gpu-devices", "GPUs", &["gpu-init", "cuda-build"], VISIBLE, gpu::devices),
-            check("gpu-arch", "capability", &["gpu-devices"], CAPABILITY, gpu::arch),
-            check("gpu-kernel", "kernel", &["gpu-arch"], CODES, gpu::kernel),
-            check("gpu-memory", "GPU memory", &["gpu-kernel"], STEP1X, gpu::memory),
-            check("shm", "/dev/shm", &["gpu-card", "container"], SERVICES, gpu::shm),
+            check("gpu-libcuda", "libcuda", &["gpu-nodes"], TROUBLE, cuda::libcuda),
+            check("gpu-init", "cuInit", &["gpu-libcuda"], CODES, cuda::init),
+            check("gpu-devices", "GPUs", &["gpu-init", "cuda-build"], VISIBLE, cuda::devices),
+            check("gpu-arch", "capability", &["gpu-devices"], CAPABILITY, kernel::arch),
+            check("gpu-kernel", "kernel", &["gpu-arch"], CODES, kernel::kernel),
+            check("gpu-memory", "GPU memory", &["gpu-kernel"], STEP1X, kernel::memory),
+            check("shm", "/dev/shm", &["gpu-card", "container"], SERVICES, kernel::shm),
         ],
     },
 ];

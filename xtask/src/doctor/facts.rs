@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{finding::Trouble, http};
+use super::{finding::Trouble, http, project::EnvFile};
 use crate::{
     compose::{Container, Docker, Engine, Image, Machine, Project, SERVICE, files},
     decide::Situation,
@@ -29,27 +29,16 @@ const PATIENCE: &str = "50";
 /// An answer that is asked for once.
 struct Fact<T>(OnceLock<Result<T, Trouble>>);
 
-impl<T> Fact<T> {
-    fn new() -> Fact<T> {
+impl<T> Default for Fact<T> {
+    fn default() -> Fact<T> {
         Fact(OnceLock::new())
-    }
-
-    fn or_ask(&self, ask: impl FnOnce() -> Result<T>) -> Result<&T, Trouble> {
-        self.0.get_or_init(|| ask().map_err(Trouble::from)).as_ref().map_err(Trouble::clone)
     }
 }
 
-/// .env and its example, by the names in them; values stay out.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct EnvFile {
-    /// Each with whether its value is empty; none where there is no .env.
-    pub names: Option<Vec<(String, bool)>>,
-    /// What .env.example sets, rather than only mentions.
-    pub example: Vec<String>,
-    /// Whether there is a .env.example.
-    pub has_example: bool,
-    /// XTASK_DEVICE is none of the words it may be.
-    pub wrong_device: bool,
+impl<T> Fact<T> {
+    fn or_ask(&self, ask: impl FnOnce() -> Result<T>) -> Result<&T, Trouble> {
+        self.0.get_or_init(|| ask().map_err(Trouble::from)).as_ref().map_err(Trouble::clone)
+    }
 }
 
 /// The service as `status` sees it.
@@ -60,6 +49,7 @@ pub struct Service {
 }
 
 /// The answers about one clone; each is an error where nobody could say.
+#[derive(Default)]
 pub struct Facts {
     root: PathBuf,
     /// Whether the user wants a machine without a card to be a fault.
@@ -92,32 +82,7 @@ pub struct Facts {
 impl Facts {
     /// About the clone at `root`; nothing is asked yet, and nothing ever changed.
     pub fn about(root: &Path, require_gpu: bool) -> Facts {
-        Facts {
-            root: root.to_owned(),
-            require_gpu,
-            docker: Fact::new(),
-            endpoint: Fact::new(),
-            engine: Fact::new(),
-            compose_version: Fact::new(),
-            buildx_version: Fact::new(),
-            git_version: Fact::new(),
-            env_file: Fact::new(),
-            project: Fact::new(),
-            pins: Fact::new(),
-            forced: Fact::new(),
-            container: Fact::new(),
-            image: Fact::new(),
-            some_image: Fact::new(),
-            machine: Fact::new(),
-            refusal: Fact::new(),
-            device: Fact::new(),
-            service: Fact::new(),
-            logs: Fact::new(),
-            port: Fact::new(),
-            health: Fact::new(),
-            inside: Fact::new(),
-            torch: Fact::new(),
-        }
+        Facts { root: root.to_owned(), require_gpu, ..Facts::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -152,20 +117,7 @@ impl Facts {
     }
 
     pub fn env_file(&self) -> Result<&EnvFile, Trouble> {
-        self.env_file.or_ask(|| {
-            let read = |name: &str| -> Result<_> {
-                let path = self.root.join(name);
-                let text = path.is_file().then(|| fs_err::read_to_string(path)).transpose()?;
-                Ok(text.map(|text| files::keys(&text)))
-            };
-            let example = read(".env.example")?;
-            Ok(EnvFile {
-                names: read(".env")?,
-                has_example: example.is_some(),
-                example: example.into_iter().flatten().map(|(name, _)| name).collect(),
-                wrong_device: self.forced().is_err(),
-            })
-        })
+        self.env_file.or_ask(|| EnvFile::read(&self.root, self.forced().is_err()))
     }
 
     pub fn project(&self) -> Result<&Project, Trouble> {
@@ -347,7 +299,9 @@ impl Facts {
         }
         let image = self.image()?.ok_or_else(|| anyhow!("`{SERVICE}` has no image yet"))?;
         let project = self.project()?;
-        let gpus = project.gpus.clone().filter(|_| self.device().is_ok_and(|d| d == Device::Gpu));
+        // Where the engine refuses the GPUs, Python can still be asked without.
+        let granted = self.device() == Ok(Device::Gpu) && self.refusal().is_ok_and(|r| r.is_none());
+        let gpus = project.gpus.clone().filter(|_| granted);
         let gpus = gpus.map(|gpus| (gpus, project.visible_devices.clone()));
         let name = format!("xtask-doctor-{}-{}", std::process::id(), parts[0]);
         let probe = docker.python_with_gpus(&name, image, gpus.as_ref(), PROBE, &args)?;

@@ -8,21 +8,17 @@ use super::Fix;
 use crate::{cli::Common, compose::SERVICE, health, sources, state};
 
 impl Fix {
-    /// Names what is done, and does it; `json` keeps stdout for the document.
+    /// Names what is done, and does it.
     ///
     /// # Errors
     /// When that fails; nothing else has been touched.
-    pub fn apply(self, root: &Path, json: bool) -> Result<()> {
+    pub fn apply(self, root: &Path) -> Result<()> {
         let says = match self {
             Fix::EnvFile => "copying .env.example to .env",
             Fix::Sources => "fetching Step1X-3D's sources",
             Fix::Recreate => "recreating the container",
         };
-        if json {
-            warn!("fix: {says}")
-        } else {
-            say!("fix: {says}")
-        }
+        say!("fix: {says}");
         match self {
             Fix::EnvFile => copy_example(root),
             Fix::Sources => sources::fetch(root),

@@ -6,12 +6,16 @@
 //! check whose ground is missing is skipped, so that one cause shows as one fault.
 
 mod checks;
+mod cuda;
 mod driver;
 mod facts;
 mod finding;
 mod fix;
 mod gpu;
+#[cfg(test)]
+mod gpu_faults;
 mod http;
+mod kernel;
 mod print;
 mod project;
 mod python;
@@ -75,7 +79,7 @@ pub fn run(root: &Path, args: &cli::Doctor) -> Result<i32> {
         let fixes = outcomes.iter().filter_map(|outcome| outcome.finding.fix);
         let fix = fixes.into_iter().find(|fix| args.fix && !applied.contains(fix));
         if let Some(fix) = fix {
-            fix.apply(root, args.json)?;
+            fix.apply(root)?;
             applied.push(fix);
             continue;
         }

@@ -1,13 +1,54 @@
 //! The clone, and what the engine's machine has to offer it.
 
+use std::path::Path;
+
+use anyhow::Result;
+
 use super::{Facts, Finding, Fix, Status};
-use crate::{compose::SERVICE, device, report, requirements::PATH, sources};
+use crate::{
+    compose::{SERVICE, files},
+    device, report,
+    requirements::PATH,
+    sources,
+};
 
 /// Bytes that a full build needs while both images are there.
 const BUILD: u64 = 20_000_000_000;
 
 /// Bytes of memory below which building and loading torch gets slow or killed.
 const MEMORY: u64 = 8_000_000_000;
+
+/// .env and its example, by the names in them; values stay out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnvFile {
+    /// Each with whether its value is empty; none where there is no .env.
+    pub names: Option<Vec<(String, bool)>>,
+    /// What .env.example sets, rather than only mentions.
+    pub example: Vec<String>,
+    /// Whether there is a .env.example.
+    pub has_example: bool,
+    /// XTASK_DEVICE is none of the words it may be.
+    pub wrong_device: bool,
+}
+
+impl EnvFile {
+    /// # Errors
+    /// When one of the files is there and can't be read.
+    pub fn read(root: &Path, wrong_device: bool) -> Result<EnvFile> {
+        let read = |name: &str| -> Result<_> {
+            let path = root.join(name);
+            let text = path.is_file().then(|| fs_err::read_to_string(path)).transpose()?;
+            Ok(text.map(|text| files::keys(&text)))
+        };
+        let example = read(".env.example")?;
+        Ok(EnvFile {
+            names: read(".env")?,
+            has_example: example.is_some(),
+            example: example.into_iter().flatten().map(|(name, _)| name).collect(),
+            wrong_device,
+        })
+    }
+}
 
 /// .env against .env.example, without a look at any value.
 pub fn env(facts: &Facts) -> Finding {
@@ -84,7 +125,7 @@ pub fn requirements(facts: &Facts) -> Finding {
     match facts.pins() {
         Err(trouble) => Finding::of(&trouble),
         Ok(pins) => match pins.get("torch") {
-            Some(pin) => Finding::ok(format!("torch {pin} and {} more pins", pins.len() - 1)),
+            Some(pin) => Finding::ok(format!("torch {pin}, {} pins in all", pins.len())),
             None => Finding::warn(format!("{PATH} pins no torch"))
                 .remedy("Write `torch==<version>` there, so that nothing else pulls another.", &[]),
         },
@@ -107,7 +148,15 @@ pub fn port(facts: &Facts) -> Finding {
     match (facts.some_image(), facts.port()) {
         (Ok(None), _) => Finding::skipped("no image is at hand to try it with"),
         (_, Ok(())) => Finding::ok(format!("{ports} is free")),
-        (_, Err(trouble)) => Finding::of(&trouble).found(ports),
+        (_, Err(trouble)) => {
+            let number = ports.rsplit(':').next().unwrap_or_default();
+            let who =
+                format!("docker ps --filter publish={number}   # whether a container holds it");
+            Finding::fail(trouble.says).found(&ports).remedy(
+                "End what holds it, or name a free port by BACKEND_PORT in .env.",
+                &[&who, "cargo xtask up"],
+            )
+        }
     }
 }
 
@@ -160,11 +209,8 @@ pub fn memory(facts: &Facts) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compose::{Container, Engine, Image, Machine, Project};
     use crate::requirements;
-    use crate::{
-        compose::{Container, Engine, Image, Machine, Project},
-        doctor::facts::EnvFile,
-    };
 
     fn project() -> Project {
         Project::parse(r#"{"name":"p","services":{"backend":{"ports":[{"host_ip":"127.0.0.1","published":"8000"}]}}}"#).unwrap()
@@ -234,7 +280,7 @@ mod tests {
         );
         let pins =
             |text: &str| requirements(&Facts::none().with_pins(Ok(requirements::pins(text))));
-        assert_eq!(pins("torch==2.5.1\nnumpy==1.26.4"), Finding::ok("torch 2.5.1 and 1 more pins"));
+        assert_eq!(pins("torch==2.5.1\nnumpy==1.26.4"), Finding::ok("torch 2.5.1, 2 pins in all"));
         assert_eq!(pins("numpy==1.26.4").status, Status::Warn);
         assert_eq!(requirements(&Facts::none().with_pins(Err("unreadable"))).status, Status::Fail);
     }

@@ -153,7 +153,7 @@ pub fn pins(facts: &Facts) -> Finding {
         })
         .collect();
     match &*wrong {
-        [] => Finding::ok(format!("all {} as pinned", pins.len())),
+        [] => Finding::ok(format!("{0} of {0} as pinned", pins.len())),
         [one] => full(Finding::fail(one)),
         [first, rest @ ..] => {
             full(Finding::fail(format!("{first}; and {} more differ", rest.len())))
@@ -178,7 +178,7 @@ pub fn dependencies(facts: &Facts) -> Finding {
     };
     let others: Vec<_> = unmet.iter().filter(|text| !is_torchvisions(text)).cloned().collect();
     match &*others {
-        [] => Finding::ok(format!("{} packages have what they need", report.packages.len())),
+        [] => Finding::ok(format!("{0} of {0} have what they need", report.packages.len())),
         [first, rest @ ..] => {
             let more =
                 if rest.is_empty() { String::new() } else { format!("; and {} more", rest.len()) };
@@ -281,7 +281,7 @@ mod tests {
     fn every_pin_is_compared() {
         let inside = r#"{"packages": {"numpy": "2.0.0", "pillow": "10.3.0", "torch": "9"}, "unmet": ["a needs b>=2, found 1"]}"#;
         let facts = |requirements| with(inside, TORCH, requirements);
-        assert_eq!(pins(&facts("torch==2.5.1\npillow==10.3.0")).message, "all 2 as pinned");
+        assert_eq!(pins(&facts("torch==2.5.1\npillow==10.3.0")).message, "2 of 2 as pinned");
         assert_eq!(pins(&facts("numpy==1.26.4")).message, "numpy is 2.0.0, pinned is 1.26.4");
         let two = pins(&facts("numpy==1.26.4\neinops==0.8.0"));
         assert_eq!(two.message, "einops is missing, pinned is 0.8.0; and 1 more differ");

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Facts, Finding};
+use super::{Facts, Finding, facts::Service};
 use crate::{
     compose::SERVICE,
     decide::{self, ContainerState, Drift, ImageState},
+    device::Device,
     report,
 };
 
@@ -54,7 +55,20 @@ pub fn container(facts: &Facts) -> Finding {
             .remedy("", &["cargo xtask up", &show])
             .evidence(logs())
     };
+    let stopped = matches!(
+        state.situation.container,
+        ContainerState::Missing | ContainerState::Stopped { .. }
+    );
+    let refused = || {
+        let wanted = facts.card() == Ok(Some(true)) || facts.device() == Ok(Device::Gpu);
+        wanted && matches!(facts.refusal(), Ok(Some(_)))
+    };
     let finding = match (&state.situation.container, state.situation.drift) {
+        // That the engine refuses the GPU is a fault of its own, further down.
+        _ if stopped && refused() => {
+            Finding::warn("it cannot be started, since the engine refuses the GPU it asks for")
+                .remedy("See GPU access below.", &["cargo xtask doctor gpu"])
+        }
         (ContainerState::Missing, _) => fault("there is none".to_owned()),
         (ContainerState::Paused, _) => fault("paused".to_owned()),
         (ContainerState::Unhealthy, _) => {
@@ -117,6 +131,10 @@ pub fn health(facts: &Facts) -> Finding {
     if container.is_none_or(|container| container.addresses.is_empty()) {
         return Finding::skipped("the service publishes no port");
     }
+    let state = |service: &Service| service.situation.container.clone();
+    if facts.service().map(state) == Ok(ContainerState::Starting) {
+        return Finding::skipped("the service is starting");
+    }
     let answer = match facts.health() {
         Ok(answer) => answer,
         Err(trouble) => {
@@ -137,11 +155,15 @@ pub fn health(facts: &Facts) -> Finding {
     };
     // Whatever else a service says of itself is its own affair.
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    let model = body["model"].as_str().map(|model| format!(", model: {model}")).unwrap_or_default();
-    let found = format!("{} on {}{model}", answer.status, answer.address);
+    let model = body["model"].as_str().unwrap_or_default();
+    let says = if model.is_empty() { String::new() } else { format!(", model: {model}") };
+    let found = format!("{} on {}{says}", answer.status, answer.address);
     let advice: Vec<_> =
         body["advice"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let finding = match answer.status {
+        200 if model.starts_with("failed") => Finding::warn(&found)
+            .found(found)
+            .remedy(&advice.join(" "), &[&format!("docker compose logs --tail 50 {SERVICE}")]),
         200 if advice.is_empty() => Finding::ok(found),
         200 => Finding::warn(&found).found(found).remedy(&advice.join(" "), &[]),
         _ => Finding::fail(&found)
@@ -160,17 +182,17 @@ mod tests {
     use crate::{
         compose::Container,
         decide::Situation,
-        doctor::{Status, facts::Service, http::Answer},
+        doctor::{Status, http::Answer},
     };
 
-    fn judged(
+    fn service(
         container: ContainerState,
         image: ImageState,
         drift: Drift,
         restarts: u64,
-    ) -> [Finding; 2] {
+    ) -> Service {
         let image_name = "p-backend:latest".into();
-        let facts = Facts::none().with_service(Ok(Service {
+        Service {
             container: Some(Container {
                 restarts,
                 health: Some("x".into()),
@@ -178,8 +200,7 @@ mod tests {
             }),
             image: None,
             situation: Situation { image_name, image, container, drift },
-        }));
-        [super::image(&facts), super::container(&facts)]
+        }
     }
 
     #[test]
@@ -219,7 +240,8 @@ mod tests {
                 "crash-looping, exit code 3, restarted 4 times",
             ),
         ] {
-            let [image, container] = judged(container, image, drift, restarts);
+            let facts = Facts::none().with_service(Ok(service(container, image, drift, restarts)));
+            let [image, container] = [super::image(&facts), super::container(&facts)];
             assert_eq!([image.status, container.status], statuses, "{message}");
             assert!(container.message.contains(message), "{}", container.message);
             assert!(container.status == S::Ok || container.remedy.is_some());
@@ -252,6 +274,12 @@ mod tests {
                 "200 on 127.0.0.1:8000, model: not loaded",
             ),
             (Ok((200, "fine")), local, Status::Ok, "200 on"),
+            (
+                Ok((200, r#"{"model": "failed: CUDA error", "advice": []}"#)),
+                local,
+                Status::Warn,
+                "200 on 127.0.0.1:8000, model: failed: CUDA error",
+            ),
             (Ok((200, r#"{"advice": ["Mount it."]}"#)), local, Status::Warn, "200 on"),
             (Ok((503, "{}")), local, Status::Fail, "503 on"),
             (Err("connection refused"), local, Status::Fail, "nothing answers"),
@@ -263,5 +291,8 @@ mod tests {
         }
         let none = Facts::none().with_container(Ok(Some(Container::default())));
         assert_eq!(health(&none).status, Status::Skipped);
+        let service = service(ContainerState::Starting, ImageState::Current, Drift::None, 0);
+        let facts = Facts::none().with_container(Ok(Some(published))).with_service(Ok(service));
+        assert_eq!(health(&facts).message, "the service is starting");
     }
 }

@@ -15,9 +15,11 @@ pub fn engine(facts: &Facts) -> Finding {
         Ok(engine) => Finding::ok(&engine.version),
         Err(trouble) if trouble.says.contains("does not answer") && is_remote(endpoint) => {
             Finding::fail(format!("the Docker engine at {endpoint} does not answer")).remedy(
-                "Start it there; or take this machine's own engine, by unsetting DOCKER_HOST and \
-                 DOCKER_CONTEXT as well.",
-                &["docker context use default", "docker context ls   # which engine is meant"],
+                "Start it there, or take this machine's own engine.",
+                &[
+                    "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
+                    "docker context ls   # which engine is meant",
+                ],
             )
         }
         Err(trouble) => Finding::of(&trouble),
@@ -107,7 +109,7 @@ mod tests {
                 "tcp://10.0.0.7:2376",
                 "error during connect: Get \"http://10.0.0.7:2376/v1.50/info\": dial tcp 10.0.0.7:2376: i/o timeout",
                 "the Docker engine at tcp://10.0.0.7:2376 does not answer",
-                "docker context use default",
+                "unset DOCKER_HOST",
             ),
         ] {
             let trouble = says(stderr);

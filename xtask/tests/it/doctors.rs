@@ -1,7 +1,7 @@
 //! `doctor` on every kind of broken machine, against a fake docker.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, Read as _, Write as _},
     net::TcpListener,
     thread,
 };
@@ -127,7 +127,7 @@ fn a_machine_without_a_card_is_a_machine_that_works() {
 ✓ .env           none, and none is needed
 ✓ compose file   project `p` has `backend`
 – Step1X-3D      this clone names no place to fetch them from
-✓ requirements   torch 2.5.1 and 0 more pins
+✓ requirements   torch 2.5.1, 1 pins in all
 – port           the service publishes none
 ✓ disk           76.7 GB free on the engine's machine
 – memory         the engine does not say
@@ -139,8 +139,8 @@ fn a_machine_without_a_card_is_a_machine_that_works() {
 – torchvision    neither pinned nor installed
 ✓ CUDA build     for CUDA 12.4
 ✓ custom_fwd     torch.amp.custom_fwd is there
-✓ pins           all 1 as pinned
-✓ dependencies   1 packages have what they need
+✓ pins           1 of 1 as pinned
+✓ dependencies   1 of 1 have what they need
 – NVIDIA card    no NVIDIA card
 – driver         no NVIDIA card
 – GPU access     no NVIDIA card
@@ -539,14 +539,15 @@ fn fix_recreates_a_container_that_lost_its_gpu_and_says_what_is_left() {
     // It helps once or not at all.
     fake.script("compose*up*--force-recreate*", "true");
     fs_err::remove_file(flag).unwrap();
-    let run = fake.xtask(&["doctor", "gpu-nodes", "--fix", "--json"]);
+    let run = fake.xtask(&["doctor", "gpu-nodes", "--fix"]);
     assert_eq!(
-        (run.code, run.stderr.matches("fix: recreating").count()),
+        (run.code, run.stdout.matches("fix: recreating").count()),
         (Some(1), 1),
         "{}",
         run.text()
     );
-    assert_eq!(checks(&run)[0]["fixable"], true);
+    assert_eq!(checks(&fake.xtask(&["doctor", "gpu-nodes", "--json"]))[0]["fixable"], true);
+    assert_eq!(fake.xtask(&["doctor", "--fix", "--json"]).code, Some(2), "fixing talks");
     fake.script("compose*up*--force-recreate*", "echo 'Error response from daemon: x' >&2; exit 1");
     fake.xtask(&["doctor", "gpu-nodes", "--fix"])
         .fails(1, &["error: recreating the container failed"]);
@@ -586,16 +587,110 @@ fn a_port_that_another_program_holds() {
     fake.answer("compose*config --format json", 0, config, "");
     fake.answer("ps --all*", 0, "", "");
     fake.answer("run --rm --interactive*", 0, PROBE, "");
-    fake.answer("run --rm --publish 127.0.0.1:8000:1*", 125, "", "docker: Error response from daemon: driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:8000 failed: port is already allocated.\n");
+    fake.answer("run --rm*--publish 127.0.0.1:8000:1*", 125, "", "docker: Error response from daemon: driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:8000 failed: port is already allocated.\n");
     fake.xtask(&["doctor"]).fails(
         1,
         &[
             "✗ port           the port that the service publishes is taken",
             "– container      skipped: port",
-            "next: cargo xtask up",
+            "next: docker ps --filter publish=8000",
         ],
     );
-    fake.answer("run --rm --publish 127.0.0.1:8000:1*", 0, "", "");
+    fake.answer("run --rm*--publish 127.0.0.1:8000:1*", 0, "", "");
     fake.xtask(&["doctor"])
         .fails(1, &["✓ port           127.0.0.1:8000 is free", "✗ container      there is none"]);
+}
+
+#[test]
+fn a_service_that_is_down_is_probed_with_the_gpus_it_asks_for() {
+    let mut fake = on_gpu();
+    fake.repo.write(".env", "CUDA_VISIBLE_DEVICES=0\n");
+    fake.answer("ps --all*", 0, "", "");
+    fake.answer("compose exec*", 1, "", "service \"backend\" is not running\n");
+    fake.answer("run --rm*--entrypoint sh *", 0, GPU_MACHINE, "");
+    fake.answer("run --rm*--gpus all*--entrypoint python3*", 0, GPU_PROBE, "");
+    let run = fake.xtask(&["doctor"]);
+    run.fails(
+        1,
+        &[
+            "✗ container      there is none",
+            "✓ kernel         a matrix product",
+            "– /dev/shm       skipped: container",
+        ],
+    );
+    assert!(fake.log().contains("--name xtask-"), "{}", fake.log());
+    // Where they are refused, that is the fault, and Python is asked without.
+    let refusal = "docker: Error response from daemon: could not select device driver \"\" with capabilities: [[gpu]].\n";
+    fake.answer("run --rm*--gpus all*", 125, "", refusal);
+    fake.answer("run --rm --interactive*--entrypoint python3*", 0, PROBE, "");
+    fake.xtask(&["doctor"]).fails(
+        1,
+        &["! container      it cannot be started", "✓ torch          2.5.1+cu124", "✗ GPU access "],
+    );
+}
+
+#[test]
+fn questions_are_on_their_way_at_once_and_answers_come_one_by_one() {
+    let mut fake = on_cpu();
+    let root = fake.repo.root.display().to_string();
+    let until = |flag: &str| format!("while [ ! -e '{root}/{flag}' ]; do sleep 0.02; done");
+    // Each of these answers only after the other was asked.
+    fake.script(
+        "compose version*",
+        &format!("touch '{root}/compose'; {}; echo 2.26.1", until("buildx")),
+    );
+    fake.script(
+        "buildx version",
+        &format!("touch '{root}/buildx'; {}; echo x v0.13.1", until("compose")),
+    );
+    fake.repo.write("probe", PROBE);
+    fake.script("*exec * python3 - 50 torch", &format!("{}; cat '{root}/probe'", until("read")));
+    let mut child = {
+        fake.xtask(&["doctor", "--list"]).ok(); // Writes the fake docker.
+        let mut command = fake.repo.command(env!("CARGO_BIN_EXE_xtask"), &["doctor"]);
+        command.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let mut lines =
+        std::io::BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("✓ Python ")), "shown before torch is known");
+    fake.repo.write("read", "");
+    assert!(lines.any(|line| line.starts_with("✓ torch ")));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn without_docker_all_that_needs_it_is_skipped() {
+    let mut fake = on_cpu();
+    fake.repo.set("PATH", "/nonexistent");
+    let run = fake.xtask(&["doctor"]);
+    run.fails(
+        1,
+        &[
+            "✗ Docker CLI     `docker` is not on PATH",
+            "– engine         skipped: docker-cli",
+            "! git            missing",
+            "– kernel         skipped: docker-cli",
+            "next: cargo xtask up --setup",
+        ],
+    );
+    assert_eq!(run.stdout.matches('✗').count(), 1, "{}", run.text());
+}
+
+#[test]
+fn the_document_has_the_fields_that_the_readme_names() {
+    let fake = on_cpu();
+    let run = fake.xtask(&["doctor", "torch", "git", "--json"]);
+    let checks = checks(&run);
+    assert_eq!([&checks[0]["id"], &checks[1]["id"]], ["git", "torch"], "in the list's order");
+    let keys: Vec<_> = checks[1].as_object().unwrap().keys().map(String::as_str).collect();
+    let want = [
+        "evidence", "expected", "fixable", "found", "group", "id", "link", "message", "remedy",
+        "status", "title",
+    ];
+    assert_eq!(keys, want);
+    assert_eq!(
+        (&checks[1]["group"], &checks[1]["found"]),
+        (&"python".into(), &"2.5.1+cu124".into())
+    );
+    assert!(!run.stdout.contains('\u{1b}'));
 }

@@ -73,8 +73,9 @@ fn doctor_names_the_first_fault_and_its_remedy() {
     assert_eq!(container["remedy"]["commands"][0], "cargo xtask up");
     assert!(container["evidence"].to_string().contains("log: serving"), "{container:#}");
     assert_eq!(check(&document, "torch")["status"], "ok", "looked at in the image");
-    let ours = service.docker(&["ps", "--all", "--quiet", "--filter", "name=xtask-doctor"]);
-    assert_eq!(ours, "", "no throw-away container is left");
+    let image = format!("ancestor={}", service.image_name());
+    let left = service.docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &image]);
+    assert_eq!(left, service.container(), "no throw-away container is left");
 
     service.write("backend/python3", &PYTHON.replace("v=$(", "v=2.4.0 #("));
     service.xtask(&["fast"]).ok();

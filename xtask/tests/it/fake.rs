@@ -44,7 +44,7 @@ impl Fake {
             ("exec --interactive c1 python3 -*", PROBE),
             ("compose exec -T backend python3 -*", PROBE),
             ("compose version --short", "2.26.1\n"),
-            ("image ls --quiet*", ""),
+            ("image ls --no-trunc*", ""),
             ("context inspect*", "unix:///var/run/docker.sock\n"),
             ("buildx version", "github.com/docker/buildx v0.13.1 788433953af1\n"),
         ] {
