@@ -190,6 +190,8 @@ pub struct Engine {
     pub is_wsl: bool,
     /// Bytes of memory of its machine; 0 where it does not say.
     pub memory: u64,
+    /// Names and versions of this machine's CLI plugins.
+    pub plugins: Vec<(String, String)>,
 }
 
 impl Engine {
@@ -210,6 +212,12 @@ impl Engine {
                 }),
             is_wsl: info["KernelVersion"].as_str().is_some_and(|kernel| kernel.contains("WSL2")),
             memory: info["MemTotal"].as_u64().unwrap_or_default(),
+            plugins: info["ClientInfo"]["Plugins"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|p| Some((p["Name"].as_str()?.into(), p["Version"].as_str()?.into())))
+                .collect(),
         })
     }
 }
@@ -292,6 +300,13 @@ mod tests {
     }
 
     #[test]
+    fn the_clis_plugins_come_with_the_engine() {
+        let info = r#"{"ID":"x","ClientInfo":{"Plugins":[{"Name":"compose","Version":"2.26.1-4"},{"Name":"x","Err":"y"}]}}"#;
+        let plugins = Engine::parse(info).unwrap().plugins;
+        assert_eq!(plugins, [("compose".to_owned(), "2.26.1-4".to_owned())]);
+    }
+
+    #[test]
     fn a_container_has_gpus_in_one_of_several_ways() {
         for (host, want) in [
             (r#"{"DeviceRequests":null,"Runtime":"runc"}"#, false),
@@ -317,6 +332,7 @@ mod tests {
             ),
         ] {
             let engine = Engine::parse(json).unwrap();
+            assert!(engine.plugins.is_empty());
             assert_eq!((engine.has_nvidia, engine.is_wsl), (has_nvidia, is_wsl), "{json}");
         }
     }

@@ -105,11 +105,26 @@ impl Facts {
     }
 
     pub fn compose_version(&self) -> Result<&String, Trouble> {
-        self.compose_version.or_ask(|| self.docker()?.compose_version())
+        let ask = || match self.plugin("compose") {
+            Some(version) => Ok(version),
+            None => self.docker()?.compose_version(),
+        };
+        self.compose_version.or_ask(ask)
     }
 
     pub fn buildx_version(&self) -> Result<&String, Trouble> {
-        self.buildx_version.or_ask(|| self.docker()?.buildx_version())
+        let ask = || match self.plugin("buildx") {
+            Some(version) => Ok(version),
+            None => self.docker()?.buildx_version(),
+        };
+        self.buildx_version.or_ask(ask)
+    }
+
+    /// The version of a plugin of the docker CLI, which an engine that answers
+    /// brings along.
+    fn plugin(&self, name: &str) -> Option<String> {
+        let plugins = &self.engine().ok()?.plugins;
+        plugins.iter().find(|(plugin, _)| plugin == name).map(|(_, version)| version.clone())
     }
 
     pub fn git_version(&self) -> Result<&String, Trouble> {
@@ -180,6 +195,12 @@ impl Facts {
         let ask = || {
             self.engine()?;
             let docker = self.docker()?;
+            // The probe says so too, where it runs without being told the device.
+            if let Ok(Some(_)) = self.lasting()
+                && let Ok(Report { machine: Some(machine), .. }) = self.inside()
+            {
+                return Ok(Some(machine.clone()));
+            }
             let images = match self.image() {
                 Ok(Some(image)) => vec![image.id.clone()],
                 _ => docker.some_images().unwrap_or_default(),
@@ -229,8 +250,10 @@ impl Facts {
         self.service.or_ask(|| {
             let ground =
                 Ground { engine: self.engine()?.clone(), project: self.project()?.clone() };
+            let device = Some(self.device()?);
+            let known = (self.container()?.cloned(), self.image()?.cloned());
             let state::State { situation, image, container, .. } =
-                state::observe_on(Some(self.device()?), &self.root, &self.docker()?, ground)?;
+                state::observe_on(device, &self.root, &self.docker()?, ground, Some(known))?;
             Ok(Service { situation, image, container })
         })
     }
