@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::{finding::Trouble, http, project::EnvFile};
 use crate::{
@@ -220,9 +220,12 @@ impl Facts {
         Ok(self.machine()?.map(|machine| machine.nvidia_card))
     }
 
-    /// What docker says when it is to hand out the GPUs; none where it does.
+    /// What docker says when it is to hand out the GPUs; none where it does. Not
+    /// tried where there is no card and nobody insists: a container costs time.
     pub fn refusal(&self) -> Result<Option<&String>, Trouble> {
         let ask = || {
+            let wanted = self.forced() == Ok(Some(Device::Gpu)) || self.card()? == Some(true);
+            ensure!(wanted, "there is no card to hand out");
             let image = self.some_image()?.context("no image is at hand to try it with")?;
             self.docker()?.try_gpus(image)
         };
