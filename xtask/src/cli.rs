@@ -127,11 +127,32 @@ pub struct Status {
 }
 
 /// Name what is broken, and the command that mends it
-///
-/// Exits with 1 if anything is.
 #[derive(Args)]
-#[command(verbatim_doc_comment, after_help = "Example:\n  cargo xtask doctor")]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+What a check needs is checked along with it, and shown only if it broke.
+Exits with 1 if anything is broken.
+
+Example:
+  cargo xtask doctor gpu --verbose"
+)]
 pub struct Doctor {
+    /// Checks or groups of checks, such as torch or gpu; none: all
+    #[arg(value_name = "CHECK")]
+    pub checks: Vec<String>,
+    /// List the checks
+    #[arg(long)]
+    pub list: bool,
+    /// Show what each finding rests on, and how long it took
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Mend what is safe to mend inside the repository
+    #[arg(long, conflicts_with = "json")]
+    pub fix: bool,
+    /// Count a machine without an NVIDIA card as broken
+    #[arg(long)]
+    pub require_gpu: bool,
     /// Print one JSON document (the README describes it)
     #[arg(long)]
     pub json: bool,

@@ -54,8 +54,7 @@ impl Failure {
         let said = essence(output).to_lowercase();
         let knows = |marks: &[&str]| marks.iter().any(|mark| said.contains(&mark.to_lowercase()));
         if let Some((_, says, remedy)) = KNOWN.iter().find(|(marks, ..)| knows(marks)) {
-            let cause = Failure::new(format!("`{command}` exited with {code}")).code(code);
-            return Failure::new(*says).remedy(remedy).because(cause.into());
+            return Failure::new(*says).code(code).remedy(remedy);
         }
         let last = output.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
         Failure::new(format!("`{command}` exited with {code}{last}")).code(code)
@@ -122,16 +121,57 @@ const KNOWN: &[(&[&str], &str, Remedy)] = &[
         GPU_REMEDY,
     ),
     (
-        &["Driver/library version mismatch"],
-        "the NVIDIA driver was upgraded, but the machine runs the old one",
-        ("reboot the engine's machine", &[]),
+        &["unknown or invalid runtime name: nvidia", "Unknown runtime specified nvidia"],
+        "the service asks for the runtime `nvidia`, which the engine does not know",
+        GPU_REMEDY,
     ),
     (
-        &["nvidia-container-cli: mount error", "libEGL_nvidia.so"],
+        &["Driver/library version mismatch", "driver/library version mismatch"],
+        "the NVIDIA driver was upgraded, but the machine runs the old one",
+        ("reboot the engine's machine", &["sudo reboot   # on the engine's machine"]),
+    ),
+    (
+        &["nvml error: driver not loaded", "communicate with the NVIDIA driver"],
+        "the NVIDIA driver is not loaded on the engine's machine",
+        (
+            "install it there, or reboot if it was just installed",
+            &["sudo modprobe nvidia && nvidia-smi   # on the engine's machine"],
+        ),
+    ),
+    (
+        &["load library failed: libnvidia-ml.so"],
+        "the engine's machine has no NVIDIA driver, or not its libraries",
+        ("install the driver there", &["nvidia-smi   # on the engine's machine"]),
+    ),
+    (
+        &["requirement error: unsatisfied condition"],
+        "the NVIDIA driver is older than the image demands (NVIDIA_REQUIRE_CUDA)",
+        ("upgrade the driver of the engine's machine", &["nvidia-smi   # its version"]),
+    ),
+    (
+        &["no adapters were found", "GPU access blocked by the operating system"],
+        "WSL2 does not pass the GPU on",
+        ("upgrade the NVIDIA driver of Windows too", &["wsl --update   # on Windows"]),
+    ),
+    (
+        &[
+            "nvidia-container-cli: mount error",
+            "failed to fulfil mount request",
+            "unresolvable CDI devices",
+            "libEGL_nvidia.so",
+        ],
         "the list of the driver's files for containers (CDI) is out of date",
         (
             "",
             &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "cargo xtask restart"],
+        ),
+    ),
+    (
+        &["unable to resolve docker endpoint", "is not found on the file system"],
+        "the Docker context that is chosen does not exist",
+        (
+            "DOCKER_CONTEXT, if set, wins over `docker context use`",
+            &["docker context use default", "docker context ls   # those that exist"],
         ),
     ),
     (
@@ -303,6 +343,42 @@ mod tests {
                 "taken by another program",
             ),
             ("write /x: no space left on device", "full"),
+            (
+                "Failed to initialize: unable to resolve docker endpoint: context \"x\": context not found: open /x/meta.json: no such file or directory",
+                "context that is chosen does not exist",
+            ),
+            (
+                "nvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown.",
+                "runs the old one",
+            ),
+            (
+                "nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown",
+                "not loaded",
+            ),
+            (
+                "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object file: no such file or directory: unknown.",
+                "no NVIDIA driver",
+            ),
+            (
+                "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version, or use an earlier cuda container: unknown.",
+                "older than the image demands",
+            ),
+            (
+                "nvidia-container-cli: initialization error: WSL environment detected but no adapters were found: unknown.",
+                "WSL2",
+            ),
+            (
+                "error during container init: failed to fulfil mount request: open /usr/lib/x86_64-linux-gnu/libEGL_nvidia.so.535.161.07: no such file or directory",
+                "out of date",
+            ),
+            (
+                "could not apply CDI: failed to inject CDI devices: unresolvable CDI devices nvidia.com/gpu=all: unknown.",
+                "out of date",
+            ),
+            (
+                "docker: Error response from daemon: unknown or invalid runtime name: nvidia",
+                "runtime `nvidia`",
+            ),
             (
                 "Error response from daemon: client version 1.41 is too old. Minimum supported API version is 1.44",
                 "newer than",

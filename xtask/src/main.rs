@@ -100,7 +100,7 @@ fn run(command: Command) -> Result<()> {
         ),
         Command::Rollback(args) => roll_back(&root, &args.common),
         Command::Status(args) => status(&root, args.json),
-        Command::Doctor(args) => exit(doctor::run(&root, args.json)),
+        Command::Doctor(args) => exit(doctor::run(&root, &args)?),
     }
 }
 

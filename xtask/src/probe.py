@@ -1,33 +1,194 @@
-"""Says what Python sees: installed packages, torch, and CUDA.
+"""Says what Python sees: packages, the NVIDIA driver, torch, and CUDA.
 
-Read from standard input by `python3 -`, so it need not be in an image. Writes
-one JSON object a line and flushes each, so that what was found out before a
-crash is not lost: first {"packages": {name: version}}, then {"torch": version,
-"cuda": version or null, "available": bool, "devices": [name]}, or
-{"error": text} where torch does not import.
+Read from standard input by `python3 - [SECONDS [PART ...]]`, so it need not be
+in an image; the parts are packages, driver and torch, by default packages and
+torch. Needs the standard library, and torch for what it says about torch.
+
+Writes JSON objects, one a line, each flushed, so that what was found out before
+a hang or a crash is not lost: {"stage": name} before anything that may hang or
+crash, facts after it. After SECONDS it ends itself, even where C code hangs.
 """
 
+import ctypes
+import errno
+import faulthandler
+import glob
 import json
+import os
+import subprocess
+import sys
+import warnings
+from email import message_from_string
+from email.message import Message
 from importlib import metadata
 
 
-def say(**fact: object) -> None:
+def say(**facts: object) -> None:
     """Writes one JSON line and flushes it."""
-    print(json.dumps(fact), flush=True)
+    print(json.dumps(facts), flush=True)
 
 
-names = ((dist.metadata["Name"], dist.version) for dist in metadata.distributions())
-say(packages={name: version for name, version in names if name})
-try:
-    import torch
+def text_of(error: BaseException) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {error}"
 
-    available = torch.cuda.is_available()
-    count = torch.cuda.device_count() if available else 0
+
+def packages() -> None:
+    """What is installed, and which of it lacks what it needs."""
+    say(stage="reading the installed packages")
+    heads = [head(dist) for dist in metadata.distributions()]
+    installed = {str(head["Name"]): str(head["Version"]) for head in heads if head["Name"]}
+    say(python=sys.version.split()[0], executable=sys.executable, packages=installed)
+    try:
+        say(unmet=sorted(unmet(heads, installed)))
+    except Exception as error:  # No `packaging` here, or metadata that it cannot read.
+        say(unmet_unknown=text_of(error))
+
+
+def head(dist: metadata.Distribution) -> Message:
+    """The fields of a package's metadata, without the long description beneath them."""
+    text = dist.read_text("METADATA") or dist.read_text("PKG-INFO") or ""
+    return message_from_string(text.partition("\n\n")[0])
+
+
+def unmet(heads: list[Message], installed: dict[str, str]) -> list[str]:
+    """Which requirements of the installed packages do not hold."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    versions = {canonicalize_name(name): version for name, version in installed.items()}
+    broken = []
+    for head in heads:
+        for text in head.get_all("Requires-Dist", []):
+            if "extra ==" in text:
+                continue  # Nobody asked for extras, and there are many of them.
+            need = Requirement(text)
+            if need.marker and not need.marker.evaluate():
+                continue
+            found = versions.get(canonicalize_name(need.name), "none")
+            if found == "none" or not need.specifier.contains(found, prereleases=True):
+                wanted = f"{need.name}{need.specifier}"
+                broken.append(f"{head['Name']} needs {wanted}, found {found}")
+    return broken
+
+
+def visible_devices() -> dict[str, object]:
+    """What kind of value CUDA_VISIBLE_DEVICES has, never the value itself."""
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if value is None:
+        return {"kind": "unset"}
+    names = [name.strip() for name in value.split(",")]
+    if not names[0]:
+        return {"kind": "empty"}
+    if names[0].startswith(("GPU-", "MIG-")):
+        return {"kind": "uuid"}
+    if not names[0].isdigit():
+        return {"kind": "all" if names[0] == "all" else "none"}
+    return {"kind": "numbers", "highest": max(int(name) for name in names if name.isdigit())}
+
+
+def opened(path: str) -> str:
+    """Whether a device node can be opened: "ok", or the name of the error."""
+    try:
+        os.close(os.open(path, os.O_RDWR))
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "?")
+    return "ok"
+
+
+def read(path: str) -> str:
+    """A file's text, or nothing."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def machine() -> str:
+    """What xtask's shell prints of the machine where there is no Python to ask."""
+    vendors = "".join(read(path) for path in glob.glob("/sys/bus/pci/devices/*/vendor"))
+    root = os.statvfs("/")
+    free = root.f_frsize * root.f_bavail // 1024
+    return f"{vendors}{read('/proc/driver/nvidia/version')}\n- 0 0 {free} 0% /\n"
+
+
+def driver() -> None:
+    """The driver and the machine as the container sees them, without torch."""
+    say(machine=machine())
+    say(stage="opening the device nodes")
+    nodes, shm = sorted(glob.glob("/dev/nvidia*")), os.statvfs("/dev/shm")
+    say(
+        nodes={path: opened(path) for path in nodes if not os.path.isdir(path)},
+        wsl=os.path.exists("/dev/dxg"),
+        visible=visible_devices(),
+        shm=shm.f_frsize * shm.f_blocks,
+    )
+    say(stage="loading libcuda.so.1")
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        say(libcuda=str(error))
+    else:
+        say(libcuda="ok")
+        version = ctypes.c_int()
+        if cuda.cuDriverGetVersion(ctypes.byref(version)) == 0:
+            say(driver=version.value)
+        say(stage="initialising the driver (cuInit)")
+        say(cuInit=cuda.cuInit(0))
+    say(stage="asking nvidia-smi")
+    try:
+        smi = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10)
+        # Names and counts only: the serial-like UUID is nobody's business.
+        lines = [line.split(" (UUID")[0].strip() for line in (smi.stdout + smi.stderr).splitlines()]
+        say(smi=[line for line in lines if line])
+    except (OSError, subprocess.TimeoutExpired):
+        pass  # Containers may well lack it.
+
+
+def torch() -> None:
+    """torch, and what it can do with the GPUs."""
+    say(stage="importing torch")
+    try:
+        import torch
+    except BaseException as error:  # SystemExit from an import is a finding too.
+        say(error=text_of(error))
+        return
     say(
         torch=torch.__version__,
         cuda=torch.version.cuda,
-        available=available,
-        devices=[torch.cuda.get_device_name(i) for i in range(count)],
+        custom_fwd=hasattr(getattr(torch, "amp", None), "custom_fwd"),
     )
-except BaseException as error:  # SystemExit from an import is a finding too.
-    say(error=f"{type(error).__name__}: {error}")
+    say(stage="asking torch for CUDA devices")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # init() below says the same again.
+            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not count:
+            torch.cuda.init()
+        names = [torch.cuda.get_device_name(i) for i in range(count)]
+        capabilities = [torch.cuda.get_device_capability(i) for i in range(count)]
+        say(devices=names, capabilities=capabilities, archs=torch.cuda.get_arch_list())
+    except Exception as error:
+        say(devices=[], why=text_of(error))
+        return
+    say(stage="running a kernel on the GPU")
+    try:
+        say(memory=torch.cuda.mem_get_info())
+        left, right = torch.rand(64, 64), torch.rand(64, 64)
+        product = (left.cuda() @ right.cuda()).cpu()  # Waits for the GPU.
+        say(kernel="ok" if torch.allclose(product, left @ right, atol=1e-2) else "wrong result")
+    except Exception as error:
+        say(kernel=text_of(error))
+
+
+def main(seconds: str = "0", *parts: str) -> None:
+    """Runs the parts that are asked for."""
+    if int(seconds):
+        faulthandler.dump_traceback_later(int(seconds), exit=True)
+    for part in parts or ("packages", "torch"):
+        {"packages": packages, "driver": driver, "torch": torch}[part]()
+    say(stage="ending")
+
+
+main(*sys.argv[1:])

@@ -18,6 +18,15 @@ pub fn spoken(duration: Duration) -> String {
     }
 }
 
+/// Bytes as Docker says them, in powers of 1000.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
+        1_000_000.. => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.0} kB", bytes as f64 / 1e3),
+    }
+}
+
 /// An image's or container's id as Docker shortens it.
 pub fn short(id: &str) -> &str {
     let hex = id.strip_prefix("sha256:").unwrap_or(id);
@@ -118,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_spoken() {
+    fn durations_and_sizes_are_spoken() {
         let spoken = |seconds: f64| spoken(Duration::from_secs_f64(seconds));
         for (seconds, want) in [
             (0.42, "0.4 s"),
@@ -130,5 +139,6 @@ mod tests {
         ] {
             assert_eq!(spoken(seconds), want);
         }
+        assert_eq!([size(7_912_000_000), size(52_430_000), size(227)], ["7.9 GB", "52 MB", "0 kB"]);
     }
 }

@@ -33,6 +33,17 @@ pub fn fetch_command() -> Invocation {
         .and(update)
 }
 
+/// The version of git.
+///
+/// # Errors
+/// When there is none on PATH.
+pub fn git_version() -> Result<String> {
+    let version = Invocation::new("git", ["--version"]);
+    let answer = process::capture(&Shell::new()?, &version, std::time::Duration::from_secs(5))?;
+    let version = answer.stdout.trim();
+    Ok(version.strip_prefix("git version ").unwrap_or(version).to_owned())
+}
+
 /// Fetches them into the clone at `root`.
 ///
 /// # Errors

@@ -67,10 +67,14 @@ impl Ground {
 /// card is out of Docker's reach.
 pub fn observe(root: &Path, docker: &Docker, ground: Ground) -> Result<State> {
     let forced = device::forced(files::setting(root, device::SETTING)?.as_deref())?;
-    observe_on(forced, root, docker, ground)
+    observe_on(forced, root, docker, ground, None)
 }
 
-/// The same on a given device, or for `None` on the one that fits the machine.
+/// The service's container and its image.
+pub type Known = (Option<Container>, Option<Image>);
+
+/// The same on a given device, or for `None` on the one that fits the machine,
+/// and without asking again for what is known.
 ///
 /// # Errors
 /// As [`observe`].
@@ -79,6 +83,7 @@ pub fn observe_on(
     root: &Path,
     docker: &Docker,
     ground: Ground,
+    known: Option<Known>,
 ) -> Result<State> {
     let Ground { engine, project } = ground;
     thread::scope(|scope| {
@@ -91,9 +96,13 @@ pub fn observe_on(
             let early = early.clone();
             move || early.drifted()
         });
-        let (container, image) =
-            both(docker, |d| d.container(&project), |d| d.image(&project.image));
-        let (container, image) = (container?, image?);
+        let (container, image) = match known {
+            Some(known) => known,
+            None => {
+                let asked = both(docker, |d| d.container(&project), |d| d.image(&project.image));
+                (asked.0?, asked.1?)
+            }
+        };
         let device = match forced {
             Some(device) => device,
             None => look_for_card(docker, &engine, container.as_ref(), image.as_ref())?,

@@ -6,6 +6,7 @@ use anyhow::Result;
 use crate::{
     compose::{Container, Image},
     device::{self, Device},
+    failure::Failure,
     state::State,
 };
 
@@ -17,14 +18,31 @@ use crate::{
 /// With what is not to be had; nothing was changed yet.
 pub fn before_swap(state: &State, container: Option<&Container>, image: &Image) -> Result<()> {
     let docker = &state.docker;
-    if state.device == Device::Gpu && !docker.hands_out_gpus(Some(image)) {
-        return Err(device::out_of_reach(docker.nvidia_card(container, Some(image))));
-    }
+    try_gpus(state, container, image)?;
     // One that crashes again and again holds its ports only now and then.
     let holds = |c: &&Container| ["running", "restarting", "paused"].contains(&&*c.state);
     let held: Vec<&String> = container.filter(holds).iter().flat_map(|c| &c.asks_for).collect();
     let mut new = state.project.ports.iter().filter(|new| !held.iter().any(|old| meet(old, new)));
     new.try_for_each(|address| docker.try_port(image, address))
+}
+
+/// What the compose files ask for counts, on whatever device we think to be:
+/// Compose asks the engine for no less.
+fn try_gpus(state: &State, container: Option<&Container>, image: &Image) -> Result<()> {
+    let docker = &state.docker;
+    let asked = state.project.gpus.as_deref().filter(|_| !docker.adds_cpu_file());
+    let on_gpu = state.device == Device::Gpu;
+    let Some(gpus) = asked.or(on_gpu.then_some("all")) else { return Ok(()) };
+    let Some(refusal) = docker.try_gpus(image, gpus)? else { return Ok(()) };
+    let card = docker.nvidia_card(container, Some(image));
+    if on_gpu && (card == Some(false) || asked.is_none()) {
+        return Err(device::out_of_reach(card));
+    }
+    let cause = Failure::of_command(&format!("docker run --gpus {gpus}"), 1, &refusal);
+    Err(Failure::new("the engine cannot hand out the GPUs that the service asks for")
+        .advice("the compose file asks for them under `deploy.resources.reservations.devices`")
+        .because(cause.into())
+        .into())
 }
 
 /// Whether one address is in the other's way: the same number on the same host,

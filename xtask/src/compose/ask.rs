@@ -161,21 +161,13 @@ impl Docker {
         container: Option<&Container>,
         image: Option<&Image>,
     ) -> Option<bool> {
-        let look = ["-c", "cat /sys/bus/pci/devices/*/vendor 2>/dev/null; true"];
-        let invocation = match (container.filter(|c| c.state == "running"), image) {
-            (Some(container), _) => docker(["exec", &container.id, "sh"].into_iter().chain(look)),
-            (_, Some(image)) => throw_away(&[], &image.id, "sh", &look),
-            _ => return None,
-        };
-        let answer = self.answer(&invocation).ok()?;
-        (answer.code == 0).then(|| answer.stdout.lines().any(|vendor| vendor.trim() == "0x10de"))
+        let image = image.map(|image| image.id.clone());
+        Some(self.machine(container, image.as_slice())?.nvidia_card)
     }
 
     /// Whether a container of `image` can be started with the GPUs.
     pub fn hands_out_gpus(&self, image: Option<&Image>) -> bool {
-        let Some(image) = image else { return false };
-        let run = throw_away(&["--gpus", "all"], &image.id, "true", &[]);
-        self.answer(&run).is_ok_and(|answer| answer.code == 0)
+        image.is_some_and(|image| matches!(self.try_gpus(image, "all"), Ok(None)))
     }
 
     /// Tries whether a container of `image` can publish on `host:port`.
@@ -222,15 +214,6 @@ impl Docker {
     /// When docker can't be run or the script takes longer than five minutes.
     pub fn python_in_image(&self, image: &str, script: &str) -> Result<Finished> {
         self.answer_within(&python_in(image, script), Duration::from_secs(300))
-    }
-
-    /// The same in the service's running container.
-    ///
-    /// # Errors
-    /// When docker can't be run or the script takes longer than a minute.
-    pub fn python_in_container(&self, container: &Container, script: &str) -> Result<Finished> {
-        let exec = docker(["exec", "--interactive", &container.id, "python3", "-"]).stdin(script);
-        process::capture(&self.sh, &exec, Duration::from_secs(60))
     }
 
     /// The names in a repository.
@@ -280,12 +263,12 @@ impl Docker {
         Ok(self.answer(invocation)?.code == 0)
     }
 
-    fn answer(&self, invocation: &Invocation) -> Result<Finished> {
+    pub(super) fn answer(&self, invocation: &Invocation) -> Result<Finished> {
         self.answer_within(invocation, CAP)
     }
 
     /// A throw-away container goes also where docker is ended in its middle.
-    fn answer_within(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
+    pub(super) fn answer_within(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
         let Some(name) = invocation.value_of("--name") else {
             return process::capture(&self.sh, invocation, cap);
         };
@@ -295,7 +278,7 @@ impl Docker {
     }
 
     /// An answer that has to be a success.
-    fn ask(&self, invocation: &Invocation) -> Result<Finished> {
+    pub(super) fn ask(&self, invocation: &Invocation) -> Result<Finished> {
         let answer = self.answer(invocation)?;
         if answer.code == 0 {
             return Ok(answer);

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::SERVICE;
+use super::{SERVICE, inspect::is_gpu_node};
 use crate::{failure::Failure, inputs::Build};
 
 /// The project and its service, as Compose resolves them.
@@ -21,6 +21,10 @@ pub struct Project {
     pub needs_started: Vec<String>,
     /// Those that have to be healthy.
     pub needs_healthy: Vec<String>,
+    /// The NVIDIA GPUs it asks for, as `docker run --gpus` takes them.
+    pub gpus: Option<String>,
+    /// The CUDA_VISIBLE_DEVICES that its container is given.
+    pub visible_devices: Option<String>,
 }
 
 impl Project {
@@ -57,6 +61,10 @@ impl Project {
             build: service["build"].as_object().map(|_| build(service)),
             needs_started: needs(service, "service_started"),
             needs_healthy: needs(service, "service_healthy"),
+            gpus: gpus(service),
+            visible_devices: service["environment"]["CUDA_VISIBLE_DEVICES"]
+                .as_str()
+                .map(str::to_owned),
             name,
         })
     }
@@ -65,6 +73,32 @@ impl Project {
 fn needs(service: &Value, condition: &str) -> Vec<String> {
     let all = service["depends_on"].as_object().into_iter().flatten();
     all.filter(|(_, how)| how["condition"] == condition).map(|(name, _)| name.clone()).collect()
+}
+
+/// By a reservation or `gpus:`, the runtime `nvidia`, or device nodes by name.
+fn gpus(service: &Value) -> Option<String> {
+    let reserved = &service["deploy"]["resources"]["reservations"]["devices"];
+    let requests = [reserved, &service["gpus"]].into_iter().filter_map(Value::as_array).flatten();
+    let request = requests.into_iter().find(|request| {
+        let is_gpu = |word: &Value| ["gpu", "nvidia"].iter().any(|gpu| word == gpu);
+        request["driver"] == "nvidia"
+            || request["capabilities"].as_array().is_none_or(|words| words.iter().any(is_gpu))
+    });
+    if let Some(request) = request {
+        let ids = request["device_ids"].as_array().into_iter().flatten();
+        let ids: Vec<_> = ids.filter_map(Value::as_str).collect();
+        return Some(match request["count"].as_i64() {
+            _ if !ids.is_empty() => format!("\"device={}\"", ids.join(",")),
+            Some(count @ 1..) => count.to_string(),
+            _ => "all".to_owned(),
+        });
+    }
+    let mut devices = service["devices"].as_array().into_iter().flatten();
+    let by_name = devices.any(|device| {
+        let source = device["source"].as_str().or(device.as_str()).unwrap_or_default();
+        is_gpu_node(source) || source.starts_with("nvidia.com/gpu")
+    });
+    (by_name || service["runtime"] == "nvidia").then(|| "all".to_owned())
 }
 
 fn published(port: &Value) -> Option<String> {
@@ -160,6 +194,32 @@ mod tests {
             r#"{"build":{"context":"/r","dockerfile":"Dockerfile","dockerfile_inline":"FROM x"}}"#,
         );
         assert_eq!(inline.build.unwrap().dockerfile, None);
+    }
+
+    #[test]
+    fn gpus_are_asked_for_in_one_of_several_ways() {
+        let reserved = |request: &str| {
+            format!(r#"{{"deploy":{{"resources":{{"reservations":{{"devices":[{request}]}}}}}}}}"#)
+        };
+        for (service, want) in [
+            (reserved(r#"{"driver":"nvidia","count":-1,"capabilities":["gpu"]}"#), Some("all")),
+            (reserved(r#"{"count":2,"capabilities":["gpu"]}"#), Some("2")),
+            (
+                reserved(r#"{"driver":"nvidia","device_ids":["0","3"],"capabilities":["gpu"]}"#),
+                Some("\"device=0,3\""),
+            ),
+            (reserved(r#"{"driver":"cdi","capabilities":["tpu"]}"#), None),
+            (r#"{"gpus":[{"count":-1}]}"#.to_owned(), Some("all")),
+            (r#"{"runtime":"nvidia"}"#.to_owned(), Some("all")),
+            (r#"{"devices":[{"source":"/dev/nvidia0"}]}"#.to_owned(), Some("all")),
+            (r#"{"deploy":{"resources":{"reservations":{"devices":null}}}}"#.to_owned(), None),
+        ] {
+            assert_eq!(
+                gpus(&serde_json::from_str(&service).unwrap()).as_deref(),
+                want,
+                "{service}"
+            );
+        }
     }
 
     #[test]

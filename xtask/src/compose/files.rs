@@ -68,6 +68,28 @@ fn lookup(text: &str, key: &str) -> Option<String> {
     })
 }
 
+/// The names that a .env text sets, in order, with whether their values are empty.
+pub fn keys(text: &str) -> Vec<(String, bool)> {
+    let with_value = |name: String| {
+        let empty = lookup(text, &name).is_none_or(|value| value.is_empty());
+        (name, empty)
+    };
+    names(text).map(with_value).collect()
+}
+
+/// The values that a .env text sets.
+pub fn values(text: &str) -> Vec<String> {
+    names(text).filter_map(|name| lookup(text, &name)).collect()
+}
+
+fn names(text: &str) -> impl Iterator<Item = String> + '_ {
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    lines.filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (name, _) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+        Some(name.trim().to_owned())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +111,14 @@ mod tests {
         ] {
             assert_eq!(lookup(text, "KEY").as_deref(), want, "{text:?}");
         }
+    }
+
+    #[test]
+    fn names_are_listed_without_their_values() {
+        let text = "# A=1\nB=secret\nexport C=\nD=\"\" # none\n\nnonsense\n";
+        let want = [("B", false), ("C", true), ("D", true)];
+        assert_eq!(keys(text), want.map(|(name, empty)| (name.to_owned(), empty)));
+        assert_eq!(values("A=1\nB=\"un terminated\n"), ["1", "un terminated"]);
     }
 
     #[test]

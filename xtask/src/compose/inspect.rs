@@ -31,6 +31,8 @@ pub struct Container {
     pub addresses: Vec<String>,
     /// `host:port` that it asks for whenever it runs.
     pub asks_for: Vec<String>,
+    /// Whether it was created with NVIDIA GPUs, whichever way.
+    pub has_gpus: bool,
 }
 
 /// A healthcheck's command line and how long it may take.
@@ -66,6 +68,7 @@ impl Container {
                 finished_at: text(&state["FinishedAt"]),
                 addresses: addresses(&c["NetworkSettings"]["Ports"]),
                 asks_for: addresses(&c["HostConfig"]["PortBindings"]),
+                has_gpus: has_gpus(&c["HostConfig"]),
             }
         }))
     }
@@ -75,6 +78,20 @@ fn addresses(ports: &Value) -> Vec<String> {
     let bindings =
         ports.as_object().into_iter().flatten().filter_map(|(_, b)| b.as_array()).flatten();
     bindings.filter_map(|b| Some(address(b["HostIp"].as_str()?, b["HostPort"].as_str()?))).collect()
+}
+
+/// By a device request (`--gpus`, Compose's reservation), the runtime `nvidia`,
+/// or device nodes by name.
+fn has_gpus(host: &Value) -> bool {
+    let list = |key: &str| host[key].as_array().into_iter().flatten();
+    list("DeviceRequests").next().is_some()
+        || host["Runtime"] == "nvidia"
+        || list("Devices").filter_map(|device| device["PathOnHost"].as_str()).any(is_gpu_node)
+}
+
+/// Whether a device's path is an NVIDIA GPU's, or WSL2's stand-in for one.
+pub fn is_gpu_node(path: &str) -> bool {
+    path.starts_with("/dev/nvidia") || path.starts_with("/dev/dxg")
 }
 
 /// `Test` is `["CMD", …]`, `["CMD-SHELL", line]` or `["NONE"]`, `Timeout`
@@ -137,6 +154,14 @@ impl Image {
         }))
     }
 
+    /// The value of a variable of its environment.
+    pub fn env(&self, key: &str) -> Option<&str> {
+        let variables = self.content.1["Env"].as_array().into_iter().flatten();
+        variables
+            .filter_map(|variable| variable.as_str()?.split_once('='))
+            .find_map(|(name, value)| (name == key).then_some(value))
+    }
+
     /// Whether a container of `other` would be no different from one of this.
     pub fn runs_like(&self, other: &Image) -> bool {
         self.content == other.content
@@ -166,6 +191,10 @@ pub struct Engine {
     pub has_nvidia: bool,
     /// Whether its machine is WSL2, where no card shows on the PCI bus.
     pub is_wsl: bool,
+    /// Bytes of memory of its machine; 0 where it does not say.
+    pub memory: u64,
+    /// Names and versions of this machine's CLI plugins.
+    pub plugins: Vec<(String, String)>,
 }
 
 impl Engine {
@@ -185,6 +214,13 @@ impl Engine {
                     device["ID"].as_str().is_some_and(|id| id.starts_with("nvidia.com/gpu"))
                 }),
             is_wsl: info["KernelVersion"].as_str().is_some_and(|kernel| kernel.contains("WSL2")),
+            memory: info["MemTotal"].as_u64().unwrap_or_default(),
+            plugins: info["ClientInfo"]["Plugins"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|p| Some((p["Name"].as_str()?.into(), p["Version"].as_str()?.into())))
+                .collect(),
         })
     }
 }
@@ -268,6 +304,26 @@ mod tests {
     }
 
     #[test]
+    fn the_clis_plugins_come_with_the_engine() {
+        let info = r#"{"ID":"x","ClientInfo":{"Plugins":[{"Name":"compose","Version":"2.26.1-4"},{"Name":"x","Err":"y"}]}}"#;
+        let plugins = Engine::parse(info).unwrap().plugins;
+        assert_eq!(plugins, [("compose".to_owned(), "2.26.1-4".to_owned())]);
+    }
+
+    #[test]
+    fn a_container_has_gpus_in_one_of_several_ways() {
+        for (host, want) in [
+            (r#"{"DeviceRequests":null,"Runtime":"runc"}"#, false),
+            (r#"{"DeviceRequests":[{"Driver":"nvidia","Count":-1}]}"#, true),
+            (r#"{"DeviceRequests":[],"Runtime":"nvidia"}"#, true),
+            (r#"{"Devices":[{"PathOnHost":"/dev/nvidia0"}]}"#, true),
+            (r#"{"Devices":[{"PathOnHost":"/dev/snd"}]}"#, false),
+        ] {
+            assert_eq!(has_gpus(&serde_json::from_str(host).unwrap()), want, "{host}");
+        }
+    }
+
+    #[test]
     fn an_engine_can_offer_gpus_as_a_runtime_or_as_cdi_devices() {
         for (json, has_nvidia, is_wsl) in [
             (r#"{"ID":"x","Runtimes":{"runc":{}},"KernelVersion":"6.1.0"}"#, false, false),
@@ -280,6 +336,7 @@ mod tests {
             ),
         ] {
             let engine = Engine::parse(json).unwrap();
+            assert!(engine.plugins.is_empty());
             assert_eq!((engine.has_nvidia, engine.is_wsl), (has_nvidia, is_wsl), "{json}");
         }
     }

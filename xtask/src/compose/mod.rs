@@ -7,7 +7,9 @@ mod ask;
 pub mod config;
 mod disk;
 pub mod files;
+mod inside;
 pub mod inspect;
+mod machine;
 
 use std::{
     fs::File,
@@ -27,6 +29,7 @@ pub use self::{
     config::Project,
     disk::CacheRecord,
     inspect::{Container, Engine, Image},
+    machine::Machine,
 };
 use crate::{
     failure::Failure,
@@ -140,6 +143,11 @@ impl Docker {
     /// depends on.
     pub fn up(&self) -> Invocation {
         self.compose(&["up", "--detach", "--no-build", SERVICE])
+    }
+
+    /// Puts a new container in the old one's place, although nothing drifted.
+    pub fn recreate(&self) -> Invocation {
+        self.compose(&["up", "--detach", "--no-build", "--force-recreate", SERVICE])
     }
 
     /// Ends the container's process and starts it again, whatever it does.

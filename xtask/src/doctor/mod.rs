@@ -1,232 +1,260 @@
 //! Doctor: names what is broken, and the command that mends it.
 //!
-//! [`facts`] brings back what can be known, [`checks`] is the list of checks,
-//! each a pure evaluation of those facts. A check whose ground is missing is
-//! skipped, so that one cause shows as one fault.
+//! [`facts`] asks for what can be known, each thing once and when somebody wants
+//! it; [`checks`] is the list of checks, each a pure judgement of those facts.
+//! All start at once, and each is printed as soon as those before it are. A
+//! check whose ground is missing is skipped, so that one cause shows as one fault.
 
 mod checks;
+mod cuda;
+mod driver;
 mod facts;
+mod finding;
+mod fix;
+mod gpu;
+#[cfg(test)]
+mod gpu_faults;
+mod http;
+mod kernel;
+mod print;
+mod project;
+mod python;
+mod service;
+mod tools;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use serde_json::{Value, json};
+use anyhow::{Result, bail};
 
+pub use self::finding::{Finding, Fix, Status};
 use self::{
-    checks::{CHECKS, Check},
+    checks::{Check, GROUPS},
     facts::Facts,
 };
-use crate::failure;
+use crate::{cli, failure::Failure, process};
 
-/// How a check came out.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Status {
-    Ok,
-    Warn,
-    Fail,
-    /// Not applicable, or what it needs is missing.
-    Skipped,
-    /// It could not be carried out, which says nothing about what it checks.
-    Error,
+/// What became of one check.
+struct Outcome {
+    check: &'static Check,
+    finding: Finding,
+    took: Duration,
+    /// Whether the user asked for it, rather than what stands on it.
+    asked: bool,
 }
 
-impl Status {
-    fn word(self) -> &'static str {
-        match self {
-            Status::Ok => "ok",
-            Status::Warn => "warn",
-            Status::Fail => "fail",
-            Status::Skipped => "skipped",
-            Status::Error => "error",
-        }
-    }
-
-    fn mark(self) -> char {
-        match self {
-            Status::Ok => '✓',
-            Status::Warn => '!',
-            Status::Fail => '✗',
-            Status::Skipped => '–',
-            Status::Error => '?',
-        }
+impl Outcome {
+    /// What holds is not shown where nobody asked for it.
+    fn shown(&self) -> bool {
+        self.asked || [Status::Fail, Status::Error].contains(&self.finding.status)
     }
 }
 
-/// What a check found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
-    pub status: Status,
-    pub found: Option<String>,
-    pub expected: Option<String>,
-    /// One line for people.
-    pub message: String,
-    pub remedy: Option<Remedy>,
-}
-
-/// What mends a fault.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Remedy {
-    pub text: String,
-    /// Commands to run, in order.
-    pub commands: Vec<String>,
-}
-
-impl Finding {
-    fn new(status: Status, message: impl Into<String>) -> Finding {
-        Finding { status, found: None, expected: None, message: message.into(), remedy: None }
+/// Runs the checks that `args` name for the clone at `root`, prints what they
+/// found for people or as one JSON document, and returns the exit code: 1 if
+/// anything failed. Changes nothing unless asked to.
+///
+/// # Errors
+/// With exit code 2 for a check that does not exist, with 130 after Ctrl-C, and
+/// when a fix fails.
+pub fn run(root: &Path, args: &cli::Doctor) -> Result<i32> {
+    if args.list {
+        print::list();
+        return Ok(0);
     }
-
-    /// All is well with what was found.
-    fn ok(found: impl Into<String>) -> Finding {
-        let found = found.into();
-        Finding { found: Some(found.clone()), ..Finding::new(Status::Ok, found) }
-    }
-
-    fn found(self, found: impl Into<String>) -> Finding {
-        Finding { found: Some(found.into()), ..self }
-    }
-
-    fn expected(self, expected: impl Into<String>) -> Finding {
-        Finding { expected: Some(expected.into()), ..self }
-    }
-
-    fn remedy(self, text: &str, commands: &[&str]) -> Finding {
-        let commands = commands.iter().map(|command| (*command).to_owned()).collect();
-        Finding { remedy: Some(Remedy { text: text.to_owned(), commands }), ..self }
-    }
-
-    /// A fault that an error describes; its hints are the remedy.
-    fn of_error(error: &anyhow::Error) -> Finding {
-        let (advice, mut commands) = failure::remedies(error);
-        if advice.is_empty() && commands.is_empty() {
-            commands.push("docker info   # what docker itself says".to_owned());
-        }
-        Finding {
-            remedy: Some(Remedy { text: advice.join("; "), commands }),
-            ..Finding::new(Status::Fail, failure::line(error))
-        }
-    }
-}
-
-/// Runs all checks for the clone at `root`, prints what they found for people
-/// or as one JSON document, and returns the exit code: 1 if anything failed.
-pub fn run(root: &Path, json: bool) -> i32 {
-    let facts = facts::gather(root);
-    let findings = evaluate(CHECKS, &facts);
-    let ok = findings.iter().all(|(_, finding)| finding.status != Status::Fail);
-    if json {
-        say!("{:#}", document(&findings, ok));
-    } else {
-        say!("{}", text(&findings).trim_end());
-    }
-    i32::from(!ok)
-}
-
-/// Evaluates checks in order. Pure. A check whose ground did not hold is
-/// skipped, and so are those that stand on it.
-fn evaluate<'c>(checks: &'c [Check], facts: &Facts) -> Vec<(&'c Check, Finding)> {
-    let mut groundless = BTreeSet::new();
-    let mut findings = Vec::new();
-    for check in checks {
-        let missing = check.needs.iter().find(|id| groundless.contains(**id));
-        let finding = match missing {
-            Some(id) => Finding::new(Status::Skipped, format!("skipped: {id}")),
-            None => (check.evaluate)(facts),
-        };
-        if missing.is_some() || [Status::Fail, Status::Error].contains(&finding.status) {
-            groundless.insert(check.id);
-        }
-        findings.push((check, finding));
-    }
-    findings
-}
-
-fn text(findings: &[(&Check, Finding)]) -> String {
-    let mut text = String::new();
-    for (check, finding) in findings {
-        text += &format!("{} {:<14} {}\n", finding.status.mark(), check.title, finding.message);
-        if let Some(remedy) = &finding.remedy {
-            for line in
-                [&remedy.text].into_iter().filter(|text| !text.is_empty()).chain(&remedy.commands)
-            {
-                text += &format!("  {:<14} -> {line}\n", "");
+    let selection = select(&args.checks)?;
+    let mut applied = Vec::new();
+    loop {
+        let facts = Facts::about(root, args.require_gpu);
+        let outcomes = examine(&selection, &facts, |outcome| {
+            if !args.json {
+                print::outcome(outcome, args.verbose);
             }
+        });
+        process::interrupted()?;
+        let fixes = outcomes.iter().filter_map(|outcome| outcome.finding.fix);
+        let fix = fixes.into_iter().find(|fix| args.fix && !applied.contains(fix));
+        if let Some(fix) = fix {
+            fix.apply(root)?;
+            applied.push(fix);
+            continue;
         }
+        let ok = outcomes.iter().all(|outcome| outcome.finding.status != Status::Fail);
+        if args.json {
+            say!("{:#}", print::document(&outcomes, ok));
+        } else {
+            say!("{}", print::end(&outcomes));
+        }
+        return Ok(i32::from(!ok));
     }
-    let first = |status| findings.iter().find(|(_, finding)| finding.status == status);
-    let next = first(Status::Fail)
-        .or_else(|| first(Status::Warn))
-        .and_then(|(_, finding)| finding.remedy.as_ref());
-    text += &match next {
-        Some(remedy) => format!("next: {}\n", remedy.commands.first().unwrap_or(&remedy.text)),
-        None if first(Status::Error).is_some() => {
-            "nothing known to be broken, but not all could be checked\n".to_owned()
-        }
-        None => "nothing to mend\n".to_owned(),
-    };
-    text
 }
 
-/// The document of `doctor --json`, version 1; the README describes it.
-fn document(findings: &[(&Check, Finding)], ok: bool) -> Value {
-    let checks = findings.iter().map(|(check, finding)| {
-        json!({
-            "id": check.id,
-            "status": finding.status.word(),
-            "found": finding.found,
-            "expected": finding.expected,
-            "message": finding.message,
-            "remedy": finding.remedy.as_ref().map(|r| json!({ "text": r.text, "commands": r.commands })),
-        })
-    });
-    json!({ "version": 1, "ok": ok, "checks": checks.collect::<Vec<_>>() })
+/// The checks of these names, ids or groups, all for none, and what they need;
+/// each with whether it was asked for, in the order of the list.
+fn select(names: &[String]) -> Result<Vec<(&'static Check, bool)>> {
+    let all = || GROUPS.iter().flat_map(|group| group.checks);
+    let mut asked = BTreeSet::new();
+    for name in names {
+        let group = GROUPS.iter().filter(|group| group.name == name).flat_map(|g| g.checks);
+        let found: Vec<_> = group.chain(all().filter(|check| check.id == name)).collect();
+        if found.is_empty() {
+            let groups: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
+            bail!(
+                Failure::new(format!("there is no check `{name}`"))
+                    .advice(format!("groups of checks: {}", groups.join(", ")))
+                    .hint("cargo xtask doctor --list")
+                    .code(2)
+            );
+        }
+        asked.extend(found.iter().map(|check| check.id));
+    }
+    let mut wanted = asked.clone();
+    // What a check needs stands earlier in the list.
+    for check in all().collect::<Vec<_>>().into_iter().rev() {
+        if wanted.contains(check.id) {
+            wanted.extend(check.needs);
+        }
+    }
+    let everything = names.is_empty();
+    Ok(all()
+        .filter(|check| everything || wanted.contains(check.id))
+        .map(|check| (check, everything || asked.contains(check.id)))
+        .collect())
+}
+
+/// Why what stands on a check is skipped.
+#[derive(Clone)]
+enum Ground {
+    /// The check of this id broke.
+    Broken(&'static str),
+    /// It does not apply here.
+    Absent(String),
+}
+
+/// Judges everything at once, and tells each outcome in the order of the list.
+/// What stands on a check that did not hold is skipped, whatever it found.
+fn examine(
+    selection: &[(&'static Check, bool)],
+    facts: &Facts,
+    mut tell: impl FnMut(&Outcome),
+) -> Vec<Outcome> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = selection
+            .iter()
+            .map(|(check, asked)| {
+                let judge = move || {
+                    let started = Instant::now();
+                    ((check.evaluate)(facts), started.elapsed())
+                };
+                (*check, *asked, scope.spawn(judge))
+            })
+            .collect();
+        let mut groundless: BTreeMap<&str, Ground> = BTreeMap::new();
+        let (mut outcomes, mut unheard) = (Vec::new(), Vec::new());
+        for (check, asked, thread) in threads {
+            let missing = check.needs.iter().find_map(|id| groundless.get(id)).cloned();
+            let (finding, took) = match &missing {
+                None => thread.join().unwrap_or_else(|_| {
+                    (Finding::new(Status::Error, "xtask panicked"), Duration::ZERO)
+                }),
+                Some(ground) => {
+                    unheard.push(thread);
+                    let why = match ground {
+                        Ground::Broken(id) => format!("skipped: {id}"),
+                        Ground::Absent(why) => why.clone(),
+                    };
+                    (Finding::skipped(why), Duration::ZERO)
+                }
+            };
+            let ground = missing.or(match finding.status {
+                Status::Fail | Status::Error => Some(Ground::Broken(check.id)),
+                _ => finding.absent.then(|| Ground::Absent(finding.message.clone())),
+            });
+            groundless.extend(ground.map(|ground| (check.id, ground)));
+            let outcome = Outcome { check, finding, took, asked };
+            tell(&outcome);
+            outcomes.push(outcome);
+        }
+        // Nobody is interested in how a groundless judgement ended.
+        unheard.into_iter().for_each(|thread| drop(thread.join()));
+        outcomes
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STAND_IN: &[Check] = &[
-        Check { id: "a", title: "A", needs: &[], evaluate: |_| Finding::ok("1") },
-        Check {
-            id: "b",
-            title: "B",
-            needs: &["a"],
-            evaluate: |_| Finding::new(Status::Fail, "broken").remedy("Mend it.", &["mend b"]),
-        },
-        Check { id: "c", title: "C", needs: &["b"], evaluate: |_| Finding::ok("never reached") },
-        Check { id: "d", title: "D", needs: &["c"], evaluate: |_| Finding::ok("never reached") },
-        Check {
-            id: "e",
-            title: "E",
-            needs: &["a"],
-            evaluate: |_| Finding::new(Status::Warn, "old"),
-        },
-    ];
+    fn check(
+        id: &'static str,
+        needs: &'static [&'static str],
+        evaluate: fn(&Facts) -> Finding,
+    ) -> (&'static Check, bool) {
+        (Box::leak(Box::new(Check { id, title: id, needs, link: "", evaluate })), true)
+    }
 
     #[test]
     fn one_cause_shows_as_one_fault() {
-        let findings = evaluate(STAND_IN, &Facts::none());
+        let stand_in = [
+            check("a", &[], |_| Finding::ok("1")),
+            check("b", &["a"], |_| Finding::fail("broken").remedy("Mend it.", &["mend b"])),
+            check("c", &["b"], |_| Finding::fail("because of b")),
+            check("d", &["c"], |_| panic!("what is skipped may even panic")),
+            check("e", &["a"], |_| Finding::new(Status::Warn, "old")),
+            check("f", &["a"], |_| Finding::absent("no card")),
+            check("g", &["f"], |_| Finding::ok("never reached")),
+            check("i", &["a"], |_| Finding::skipped("not here")),
+            check("j", &["i"], |_| Finding::ok("2")),
+            check("h", &["a"], |_| panic!("this is told")),
+        ];
+        let mut told = String::new();
+        let outcomes = examine(&stand_in, &Facts::none(), |outcome| {
+            told += &print::text(outcome, false);
+        });
         assert_eq!(
-            text(&findings),
-            "✓ A              1\n\
-             ✗ B              broken\n                 -> Mend it.\n                 -> mend b\n\
-             – C              skipped: b\n– D              skipped: c\n! E              old\nnext: mend b\n"
+            told,
+            "✓ a              1\n\
+             ✗ b              broken\n                 -> Mend it.\n                 -> mend b\n\
+             – c              skipped: b\n– d              skipped: b\n! e              old\n\
+             – f              no card\n– g              no card\n\
+             – i              not here\n✓ j              2\n? h              xtask panicked\n"
         );
-        let document = document(&findings, false);
+        assert_eq!(print::end(&outcomes), "next: mend b");
+        let document = print::document(&outcomes, false);
         assert_eq!(document["checks"][1]["remedy"]["commands"][0], "mend b");
         assert_eq!(document["checks"][2]["status"], "skipped");
     }
 
     #[test]
-    fn an_errors_hints_become_the_remedy() {
-        let error =
-            anyhow::Error::from(failure::Failure::new("inner").advice("do it").hint("sudo do it"))
-                .context("outer");
-        let finding = Finding::of_error(&error);
-        assert_eq!(finding.message, "outer: inner");
-        assert_eq!(
-            finding.remedy.unwrap(),
-            Remedy { text: "do it".into(), commands: vec!["sudo do it".into()] }
-        );
+    fn what_is_needed_comes_along_unasked() {
+        let ids = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            select(&names).map(|checks| {
+                checks.iter().map(|(check, asked)| (check.id, *asked)).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(ids(&["buildx"]).unwrap(), [("docker-cli", false), ("buildx", true)]);
+        assert!(ids(&["gpu"]).unwrap().contains(&("engine", false)));
+        assert!(ids(&["gpu", "engine"]).unwrap().contains(&("engine", true)));
+        assert!(ids(&[]).unwrap().iter().all(|(_, asked)| *asked));
+        let error = ids(&["gpus"]).unwrap_err();
+        assert_eq!(crate::failure::exit_code(&error), 2);
+        assert!(crate::failure::render(&error).contains("tools, project, service, python, gpu"));
+    }
+
+    #[test]
+    fn the_list_is_in_order_and_every_name_stands_for_one_thing() {
+        let mut seen: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
+        for check in GROUPS.iter().flat_map(|group| group.checks) {
+            assert!(!seen.contains(&check.id), "{} stands there twice", check.id);
+            assert!(check.needs.iter().all(|id| seen.contains(id)), "{} comes too early", check.id);
+            assert!(check.title.chars().count() <= print::TITLE, "{} is too long", check.title);
+            assert!(check.link.starts_with("https://"), "{} has no link", check.id);
+            seen.push(check.id);
+        }
     }
 }

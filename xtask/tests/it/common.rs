@@ -52,8 +52,8 @@ while :; do sleep 0.1 & wait $!; done
 /// torch that /torch or else /requirements.txt names.
 pub const PYTHON: &str = r#"#!/bin/sh
 v=$(cat /torch 2>/dev/null || sed -n 's/^torch==//p' /requirements.txt)
-echo "{\"packages\": {\"torch\": \"$v\"}}"
-echo "{\"torch\": \"$v\", \"cuda\": \"12.4\", \"available\": false, \"devices\": []}"
+echo "{\"python\": \"3.11\", \"packages\": {\"torch\": \"$v\"}, \"unmet\": []}"
+echo "{\"torch\": \"$v\", \"cuda\": \"12.4\", \"custom_fwd\": true, \"devices\": []}"
 "#;
 
 impl Repo {

@@ -1,9 +1,9 @@
-//! `up`, `status` and `doctor` on a real engine, with the user's own compose files too.
+//! `up` and `status` on a real engine, with the user's own compose files too.
 
 use serde_json::Value;
 
 use crate::{
-    common::{self, COMPOSE_FILE, PYTHON, Repo, Run},
+    common::{self, COMPOSE_FILE, Repo, Run},
     service::{Service, need},
 };
 
@@ -216,54 +216,4 @@ fn works_from_any_subdirectory() {
     let mut command = service.command(env!("CARGO_BIN_EXE_xtask"), &["status"]);
     command.current_dir(service.root.join("backend"));
     assert!(Run::of(command).ok().starts_with("none: "));
-}
-
-#[test]
-fn doctor_names_the_first_fault_and_its_remedy() {
-    let service = need!(Service::new());
-    let doctor = |code: i32| -> Value {
-        let run = service.xtask(&["doctor", "--json"]);
-        assert_eq!(run.code, Some(code), "{}", run.text());
-        serde_json::from_str(&run.stdout).unwrap()
-    };
-    let check = |document: &Value, id: &str| {
-        document["checks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|check| check["id"] == id)
-            .unwrap()
-            .clone()
-    };
-    let document = doctor(1);
-    assert_eq!(document["ok"], false);
-    assert_eq!(check(&document, "image")["status"], "fail");
-    assert_eq!(check(&document, "image")["remedy"]["commands"][0], "cargo xtask up");
-    assert_eq!(check(&document, "container")["status"], "skipped");
-
-    service.xtask(&["up"]).ok();
-    service.wait_for(&service.container(), "{{.State.Health.Status}}", "healthy");
-    let document = doctor(0);
-    assert_eq!((&document["version"], &document["ok"]), (&1.into(), &true.into()));
-    for id in
-        ["docker-cli", "engine", "compose", "buildx", "compose-file", "image", "container", "torch"]
-    {
-        assert_eq!(check(&document, id)["status"], "ok", "{document:#}");
-    }
-    assert_eq!(
-        (&check(&document, "torch")["found"], &check(&document, "cuda")["status"]),
-        (&"2.5.1".into(), &"skipped".into())
-    );
-
-    service.docker(&["stop", &service.container()]);
-    let document = doctor(1);
-    assert_eq!(check(&document, "container")["remedy"]["commands"][0], "cargo xtask up");
-    assert_eq!(check(&document, "torch")["status"], "ok", "looked at in the image");
-    assert_eq!(check(&document, "cuda")["status"], "skipped");
-
-    service.write("backend/python3", &PYTHON.replace("v=$(", "v=2.4.0 #("));
-    service.xtask(&["fast"]).ok();
-    let torch = check(&doctor(1), "torch");
-    assert_eq!((&torch["found"], &torch["expected"]), (&"2.4.0".into(), &"2.5.1".into()));
-    assert_eq!(torch["remedy"]["commands"][0], "cargo xtask full");
 }

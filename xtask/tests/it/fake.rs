@@ -7,6 +7,8 @@ pub struct Fake {
     /// Shell pattern over the arguments, exit code, stdout, stderr; the last
     /// that matches answers.
     answers: Vec<(String, i32, String, String)>,
+    /// The same with a shell script that answers; these come first.
+    scripts: Vec<(String, String)>,
 }
 
 pub const CONTAINER: &str = r#"[{"Id":"c1","Name":"/p-backend-1","Image":"sha256:a","RestartCount":0,
@@ -14,14 +16,16 @@ pub const CONTAINER: &str = r#"[{"Id":"c1","Name":"/p-backend-1","Image":"sha256
 "Config":{"Healthcheck":{"Test":["CMD","true"]}},"HostConfig":{"DeviceRequests":null,"Runtime":"runc"},
 "NetworkSettings":{"Ports":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}]"#;
 
-pub const PROBE: &str = r#"{"packages": {"torch": "2.5.1+cu124"}}
-{"torch": "2.5.1+cu124", "cuda": "12.4", "available": false, "devices": []}"#;
+pub const PROBE: &str = r#"{"python": "3.11.2", "executable": "/usr/bin/python3", "packages": {"torch": "2.5.1+cu124"}, "unmet": []}
+{"nodes": {}, "wsl": false, "visible": {"kind": "unset"}, "shm": 2147483648}
+{"torch": "2.5.1+cu124", "cuda": "12.4", "custom_fwd": true}
+{"devices": []}"#;
 
 impl Fake {
     /// An engine on a machine without a card; the service runs from the
     /// current sources.
     pub fn serving() -> Fake {
-        let mut fake = Fake { repo: Repo::new(), answers: Vec::new() };
+        let mut fake = Fake { repo: Repo::new(), answers: Vec::new(), scripts: Vec::new() };
         let bin = fake.repo.root.join("bin");
         fake.repo.set("PATH", &format!("{}:/usr/bin:/bin", bin.display()));
         let context = fake.repo.root.join("backend");
@@ -37,9 +41,11 @@ impl Fake {
             ("ps --all*", "c1\n"),
             ("container inspect c1", CONTAINER),
             ("compose*--dry-run up*", " DRY-RUN MODE -  Container p-backend-1  Running\n"),
-            ("exec --interactive c1 python3 -", PROBE),
-            ("image ls --filter*", ""),
+            ("exec --interactive c1 python3 -*", PROBE),
+            ("compose exec -T backend python3 -*", PROBE),
             ("compose version", "Docker Compose version 2.26.1\n"),
+            ("image ls*", ""),
+            ("context inspect*", "unix:///var/run/docker.sock\n"),
             ("buildx version", "github.com/docker/buildx v0.13.1 788433953af1\n"),
         ] {
             fake.answer(pattern, 0, stdout, "");
@@ -60,6 +66,11 @@ impl Fake {
 
     pub fn answer(&mut self, pattern: &str, code: i32, stdout: &str, stderr: &str) {
         self.answers.push((pattern.to_owned(), code, stdout.to_owned(), stderr.to_owned()));
+    }
+
+    /// Has a shell script answer, with docker's arguments as its own.
+    pub fn script(&mut self, pattern: &str, script: &str) {
+        self.scripts.push((pattern.to_owned(), script.to_owned()));
     }
 
     pub fn engine(&mut self, runtimes: &str, kernel: &str) {
@@ -102,6 +113,9 @@ impl Fake {
         let mut script = format!(
             "#!/bin/sh\nenv > '{root}/environment'\necho \"$*\" >> '{root}/log'\ncase \"$*\" in\n"
         );
+        for (pattern, answer) in self.scripts.iter().rev() {
+            script += &format!("{})\n{answer}\n;;\n", pattern.replace(' ', "\\ "));
+        }
         for (n, (pattern, code, stdout, stderr)) in self.answers.iter().enumerate().rev() {
             self.repo.write(&format!("bin/{n}.out"), stdout);
             self.repo.write(&format!("bin/{n}.err"), stderr);

@@ -1,13 +1,15 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
 //! [`doctors`]), against a real engine with a tiny image ([`restarts`],
-//! [`builds`], [`decisions`], [`turns`]), and through every fault we know
-//! ([`faults`], [`outages`]); and against the real image ([`real`]).
+//! [`builds`], [`decisions`], [`turns`], [`doctors_engine`]), through every fault
+//! we know ([`faults`], [`outages`]); with the real torch ([`probes`]) and the
+//! whole real image ([`real`]).
 #![cfg(unix)]
 
 mod builds;
 mod common;
 mod decisions;
 mod doctors;
+mod doctors_engine;
 mod engine;
 mod failures;
 mod fake;
@@ -15,6 +17,7 @@ mod faults;
 mod machines;
 mod matrix;
 mod outages;
+mod probes;
 mod real;
 mod restarts;
 mod service;

@@ -1,0 +1,144 @@
+//! The GPU from outside the container: the card, its driver, and whether the
+//! engine hands it out to a service that asks. [`super::cuda`] goes on from there.
+
+use super::{Facts, Finding, cuda::fixed_by_a_new_container, driver, finding::Trouble};
+use crate::{
+    compose::SERVICE,
+    device::{Device, SETTING},
+    failure::Failure,
+};
+
+/// What docker or nvidia-smi say when the driver is to blame, rather than the
+/// engine's way to it; in lowercase.
+const DRIVERS_FAULT: [&str; 6] = [
+    "driver/library version mismatch",
+    "driver not loaded",
+    "communicate with the nvidia driver",
+    "libnvidia-ml.so",
+    "unsatisfied condition",
+    "no adapters were found",
+];
+
+/// The part of a compose file that asks for a GPU.
+const REQUEST: &str = "\
+Under the service in docker-compose.yml:
+deploy:
+  resources:
+    reservations:
+      devices: [{driver: nvidia, count: all, capabilities: [gpu]}]";
+
+pub fn card(facts: &Facts) -> Finding {
+    let required = facts.require_gpu || matches!(facts.forced(), Ok(Some(Device::Gpu)));
+    let note = |finding| Finding {
+        note: Some("without an NVIDIA GPU no 3D models are generated; all else works"),
+        ..finding
+    };
+    match (facts.forced(), facts.card()) {
+        (Ok(Some(Device::Cpu(_))), _) if !facts.require_gpu => {
+            note(Finding::absent(format!("{SETTING}=cpu")))
+        }
+        (_, Err(trouble)) => Finding::unknown(&trouble),
+        (_, Ok(Some(true))) => Finding::ok("on the engine's machine"),
+        (_, Ok(None)) if required => Finding::fail("no image is at hand to look for a card with")
+            .remedy("Build the service's.", &["cargo xtask up"]),
+        (_, Ok(None)) => Finding::absent("no image is at hand to look with"),
+        (_, Ok(Some(false))) if required => {
+            Finding::fail("no NVIDIA card on the engine's machine").remedy(
+                &format!("Choose an engine that has one, or do without: no --require-gpu, and no {SETTING}=gpu."),
+                &["docker context ls   # which engine is meant"],
+            )
+        }
+        (_, Ok(Some(false))) => note(Finding::absent("no NVIDIA card")),
+    }
+}
+
+/// The kernel module: loaded, of one version with its libraries, new enough.
+pub fn driver(facts: &Facts) -> Finding {
+    let machine = match facts.machine() {
+        Ok(machine) => machine.cloned().unwrap_or_default(),
+        Err(trouble) => return Finding::unknown(&trouble),
+    };
+    // What nvidia-smi says in the container, what docker says when it starts one.
+    let smi = facts.inside().ok().and_then(|report| report.driver.smi.clone());
+    let said = [smi, facts.refusal().ok().flatten().cloned()];
+    let blames = |text: &&String| {
+        let text = text.to_lowercase();
+        DRIVERS_FAULT.iter().any(|mark| text.contains(mark))
+    };
+    if let Some(text) = said.iter().flatten().find(blames) {
+        return of_docker(text);
+    }
+    let is_wsl = facts.engine().is_ok_and(|engine| engine.is_wsl);
+    let Some(there) = machine.driver else {
+        return if is_wsl {
+            Finding::ok("that of Windows (WSL2)")
+        } else {
+            Finding::fail("no NVIDIA driver is loaded on the engine's machine").remedy(
+                "Install it there, and reboot.",
+                &["nvidia-smi   # on the engine's machine, whether it works"],
+            )
+        };
+    };
+    let upgrade = |finding: Finding| {
+        finding.found(&there).remedy(
+            "Upgrade the NVIDIA driver of the engine's machine, and reboot it.",
+            &["nvidia-smi   # on the engine's machine, afterwards"],
+        )
+    };
+    let have = driver::version(&there).unwrap_or_default();
+    let required = facts.image().ok().flatten().and_then(|image| {
+        let disabled =
+            image.env("NVIDIA_DISABLE_REQUIRE").is_some_and(|v| ["1", "true"].contains(&v));
+        image.env("NVIDIA_REQUIRE_CUDA").filter(|_| !disabled)
+    });
+    if let Some(required) = required.filter(|required| !driver::meets(required, &have)) {
+        return upgrade(
+            Finding::fail(format!("{there} is older than the image demands")).expected(required),
+        );
+    }
+    let cuda = facts.torch().ok().and_then(|report| report.torch.as_ref().ok()?.cuda.clone());
+    let major = cuda.as_deref().and_then(|cuda| cuda.split('.').next()?.parse().ok());
+    match major.and_then(driver::oldest) {
+        Some(oldest) if Some(&have) < driver::version(oldest).as_ref() => upgrade(
+            Finding::fail(format!(
+                "{there} is too old for torch's CUDA {}",
+                cuda.unwrap_or_default()
+            ))
+            .expected(format!("{oldest} or newer")),
+        ),
+        _ => Finding::ok(&there),
+    }
+}
+
+/// A known failure in the user's words, with what was said as evidence.
+fn of_docker(text: &str) -> Finding {
+    let failure = Failure::of_command("docker run --gpus all", 125, text);
+    let finding = Finding::of(&Trouble::from(anyhow::Error::from(failure)));
+    finding.evidence(text.trim().lines().map(str::to_owned))
+}
+
+pub fn engine(facts: &Facts) -> Finding {
+    match facts.refusal() {
+        Err(trouble) => Finding::unknown(&trouble),
+        Ok(None) => Finding::ok("the engine hands out the GPUs"),
+        Ok(Some(text)) => of_docker(text),
+    }
+}
+
+/// Whether the service, and its container, ask for a GPU.
+pub fn request(facts: &Facts) -> Finding {
+    let (project, container) = match (facts.project(), facts.container()) {
+        (Ok(project), Ok(container)) => (project, container),
+        (Err(trouble), _) | (_, Err(trouble)) => return Finding::unknown(&trouble),
+    };
+    match (&project.gpus, container) {
+        (None, _) => Finding::fail(format!("`{SERVICE}` does not ask for a GPU"))
+            .remedy(REQUEST, &["cargo xtask restart   # afterwards"]),
+        (Some(_), Some(container)) if !container.has_gpus => {
+            let says = "the container was created without the GPU that the compose file asks for";
+            let finding = Finding::fail(says).remedy("Recreate it.", &["cargo xtask restart"]);
+            fixed_by_a_new_container(finding, facts)
+        }
+        (Some(gpus), _) => Finding::ok(format!("asks for {gpus}")),
+    }
+}

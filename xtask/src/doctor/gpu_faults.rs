@@ -1,0 +1,341 @@
+//! Every known fault of a GPU machine, as docker, the driver and torch tell it,
+//! and the one finding that it ends in.
+
+use super::{Facts, Finding, Status, checks::GROUPS, examine, gpu, project::EnvFile};
+use crate::{
+    compose::{Container, Engine, Image, Machine, Project},
+    device::Device,
+    process::Finished,
+    torch::Report,
+};
+
+/// A machine on which everything works, as the probe and docker describe it.
+#[derive(Clone)]
+struct Machinery {
+    card: bool,
+    kernel_module: Option<&'static str>,
+    require_cuda: Option<&'static str>,
+    refusal: Option<&'static str>,
+    asks: bool,
+    has: bool,
+    wsl: bool,
+    inside: String,
+    torch: String,
+    code: i32,
+    stderr: &'static str,
+}
+
+const NODES: &str = r#"{"/dev/nvidia0": "ok", "/dev/nvidiactl": "ok", "/dev/nvidia-uvm": "ok"}"#;
+
+fn well() -> Machinery {
+    Machinery {
+        card: true,
+        kernel_module: Some("550.54.14"),
+        require_cuda: None,
+        refusal: None,
+        asks: true,
+        has: true,
+        wsl: false,
+        inside: format!(
+            r#"{{"python": "3.11.2", "executable": "/x", "packages": {{}}, "unmet": []}}
+{{"nodes": {NODES}, "wsl": false, "visible": {{"kind": "unset"}}, "shm": 2147483648}}
+{{"libcuda": "ok"}}
+{{"driver": 12040}}
+{{"cuInit": 0}}
+{{"smi": ["GPU 0: NVIDIA A100-SXM4-40GB"]}}"#
+        ),
+        torch: r#"{"torch": "2.5.1+cu124", "cuda": "12.4", "custom_fwd": true}
+{"devices": ["NVIDIA A100-SXM4-40GB"], "capabilities": [[8, 0]], "archs": ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]}
+{"memory": [41000000000, 42300000000]}
+{"kernel": "ok"}"#
+            .to_owned(),
+        code: 0,
+        stderr: "",
+    }
+}
+
+impl Machinery {
+    /// With one part of what the probe says replaced.
+    fn but(mut self, from: &str, to: &str) -> Machinery {
+        assert!(self.inside.contains(from) || self.torch.contains(from), "{from}");
+        self.inside = self.inside.replace(from, to);
+        self.torch = self.torch.replace(from, to);
+        self
+    }
+
+    fn facts(&self) -> Facts {
+        let report = |stdout: &str| {
+            Report::parse(&Finished {
+                code: self.code,
+                stdout: stdout.into(),
+                stderr: self.stderr.into(),
+            })
+        };
+        let gpus = self.asks.then(|| "all".to_owned());
+        let project = Project::parse(r#"{"name":"p","services":{"backend":{}}}"#).unwrap();
+        let container =
+            Container { state: "running".into(), has_gpus: self.has, ..Container::default() };
+        let mut image = Image::default();
+        if let Some(requirement) = self.require_cuda {
+            image.content.1 =
+                serde_json::json!({"Env": [format!("NVIDIA_REQUIRE_CUDA={requirement}")]});
+        }
+        Facts::none()
+            .with_forced(Ok(None))
+            .with_env_file(Ok(EnvFile::default()))
+            .with_engine(Ok(Engine { is_wsl: self.wsl, has_nvidia: true, ..Engine::default() }))
+            .with_machine(Ok(Some(Machine {
+                nvidia_card: self.card,
+                driver: self.kernel_module.map(str::to_owned),
+                free: None,
+            })))
+            .with_refusal(Ok(self.refusal.map(str::to_owned)))
+            .with_project(Ok(Project { gpus, ..project }))
+            .with_container(Ok(Some(container)))
+            .with_image(Ok(Some(image)))
+            .with_inside(Ok(report(&self.inside)))
+            .with_torch(Ok(report(&self.torch)))
+    }
+
+    /// The first layer that does not hold, as its id, and its finding. What
+    /// stands on it is skipped.
+    fn first_fault(&self) -> Option<(&'static str, Finding)> {
+        let gpu = GROUPS.iter().find(|group| group.name == "gpu").unwrap();
+        let checks: Vec<_> = gpu.checks.iter().map(|check| (check, true)).collect();
+        let outcomes = examine(&checks, &self.facts(), |_| ());
+        let faults = outcomes.iter().filter(|o| o.finding.status == Status::Fail);
+        assert!(faults.count() <= 1, "one cause, one fault");
+        let mut outcomes = outcomes.into_iter();
+        let first = outcomes.find(|outcome| outcome.finding.status != Status::Ok)?;
+        Some((first.check.id, first.finding))
+    }
+}
+
+#[test]
+fn everything_holds_on_a_machine_that_works() {
+    assert_eq!(well().first_fault(), None);
+}
+
+#[test]
+fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
+    use Status::{Error, Fail, Skipped, Warn};
+    let refused = |text| Machinery { refusal: Some(text), ..well() };
+    let cut = |from: &str, stderr, code| {
+        let mut machinery = well();
+        let at = machinery.inside.find(from).unwrap();
+        machinery.inside.truncate(at);
+        machinery.inside += "{\"stage\": \"initialising the driver (cuInit)\"}";
+        Machinery { stderr, code, ..machinery }
+    };
+    for (machinery, id, status, message, remedy) in [
+        (Machinery { card: false, ..well() }, "gpu-card", Skipped, "no NVIDIA card", ""),
+        // 1
+        (
+            refused("docker: Error response from daemon: could not select device driver \"nvidia\" with capabilities: [[gpu]]."),
+            "gpu-engine",
+            Fail,
+            "the engine cannot hand one out",
+            "nvidia-ctk runtime configure --runtime=docker",
+        ),
+        (
+            refused("docker: Error response from daemon: failed to discover GPU vendor from CDI: no known GPU vendor found"),
+            "gpu-engine",
+            Fail,
+            "the engine cannot hand one out",
+            "nvidia-ctk runtime configure --runtime=docker",
+        ),
+        // 2
+        (Machinery { asks: false, has: false, ..well() }, "gpu-request", Fail, "does not ask for a GPU", "capabilities: [gpu]"),
+        (Machinery { has: false, ..well() }, "gpu-request", Fail, "created without the GPU", "cargo xtask restart"),
+        // 3
+        (well().but("[[8, 0]]", "[[12, 0]]"), "gpu-arch", Fail, "no code for this GPU (12.0)", "torch 2.7 with CUDA 12.8"),
+        (
+            well().but(r#""kernel": "ok""#, r#""kernel": "RuntimeError: CUDA error: no kernel image is available for execution on the device""#),
+            "gpu-kernel",
+            Fail,
+            "no code for this GPU",
+            "torch 2.7",
+        ),
+        // 4
+        (
+            Machinery { kernel_module: Some("470.57.02"), ..well() },
+            "gpu-driver",
+            Fail,
+            "470.57.02 is too old for torch's CUDA 12.4",
+            "Upgrade the NVIDIA driver",
+        ),
+        (
+            Machinery { require_cuda: Some("cuda>=12.8 brand=tesla,driver>=470,driver<471"), ..well() },
+            "gpu-driver",
+            Fail,
+            "older than the image demands",
+            "Upgrade the NVIDIA driver",
+        ),
+        (
+            refused("nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version, or use an earlier cuda container: unknown."),
+            "gpu-driver",
+            Fail,
+            "older than the image demands",
+            "upgrade the driver",
+        ),
+        (well().but("12040", "11040"), "gpu-init", Fail, "it knows CUDA 11.4 at most", "Upgrade the NVIDIA driver"),
+        (Machinery { kernel_module: None, ..well() }, "gpu-driver", Fail, "no NVIDIA driver is loaded", "Install it"),
+        (
+            refused("nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown"),
+            "gpu-driver",
+            Fail,
+            "not loaded",
+            "modprobe nvidia",
+        ),
+        // 5
+        (well().but("\"cuInit\": 0", "\"cuInit\": 804"), "gpu-init", Fail, "cuda-compat", "Install driver 550 or newer"),
+        (well().but("\"cuInit\": 0", "\"cuInit\": 803"), "gpu-init", Fail, "different versions", "--force-recreate"),
+        // 6
+        (
+            well().but(r#""/dev/nvidiactl": "ok""#, r#""/dev/nvidiactl": "EPERM""#),
+            "gpu-nodes",
+            Fail,
+            "the container lost its GPU",
+            "native.cgroupdriver=cgroupfs",
+        ),
+        (
+            well().but("GPU 0: NVIDIA A100-SXM4-40GB", "Failed to initialize NVML: Unknown Error"),
+            "gpu-nodes",
+            Fail,
+            "the container lost its GPU",
+            "cargo xtask doctor --fix",
+        ),
+        // 7
+        (
+            well().but("GPU 0: NVIDIA A100-SXM4-40GB", "Failed to initialize NVML: Driver/library version mismatch"),
+            "gpu-driver",
+            Fail,
+            "runs the old one",
+            "reboot",
+        ),
+        (
+            refused("nvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown."),
+            "gpu-driver",
+            Fail,
+            "runs the old one",
+            "reboot",
+        ),
+        // 8
+        (
+            refused("OCI runtime create failed: runc create failed: unable to start container process: error during container init: failed to fulfil mount request: open /usr/lib/x86_64-linux-gnu/libEGL_nvidia.so.535.161.07: no such file or directory: unknown"),
+            "gpu-engine",
+            Fail,
+            "out of date",
+            "nvidia-ctk cdi generate",
+        ),
+        // 9
+        (well().but("\"cuInit\": 0", "\"cuInit\": 999"), "gpu-init", Fail, "whatever nvidia-smi says", "modprobe nvidia_uvm"),
+        (well().but("\"cuInit\": 0", "\"cuInit\": 3"), "gpu-init", Fail, "did not initialise", "dmesg"),
+        (well().but("\"cuInit\": 0", "\"cuInit\": 100"), "gpu-init", Fail, "sees no GPU", "nvidia-smi -L"),
+        (well().but("\"cuInit\": 0", "\"cuInit\": 702"), "gpu-init", Fail, "error 702", "nvidia-smi"),
+        // 11
+        (hidden_by(r#"{"kind": "empty"}"#), "gpu-devices", Fail, "set but empty", "Remove it from .env"),
+        (hidden_by(r#"{"kind": "none"}"#), "gpu-devices", Fail, "names no GPU", "Remove it from .env"),
+        (hidden_by(r#"{"kind": "all"}"#), "gpu-devices", Fail, "is `all`", "Remove it from .env"),
+        (hidden_by(r#"{"kind": "numbers", "highest": 1}"#), "gpu-devices", Fail, "too high a number", "Remove it from .env"),
+        (hidden_by(r#"{"kind": "uuid"}"#), "gpu-devices", Fail, "not there", "Remove it from .env"),
+        (hidden_by(r#"{"kind": "unset"}"#).but("\"cuInit\": 100", "\"cuInit\": 0"), "gpu-devices", Fail, "torch sees no GPU", "nvidia-smi"),
+        // 13
+        (
+            Machinery {
+                wsl: true,
+                kernel_module: None,
+                ..refused("nvidia-container-cli: initialization error: WSL environment detected but no adapters were found: unknown.")
+            },
+            "gpu-driver",
+            Fail,
+            "WSL2 does not pass the GPU on",
+            "wsl --update",
+        ),
+        // 14
+        (well().but("42300000000", "17000000000"), "gpu-memory", Warn, "too little for Step1X-3D", "27 to 29 GB"),
+        (well().but("41000000000", "9000000000"), "gpu-memory", Warn, "9.0 GB of 42.3 GB free", "who holds it"),
+        (
+            well().but(r#""kernel": "ok""#, r#""kernel": "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.""#),
+            "gpu-kernel",
+            Warn,
+            "memory is full",
+            "nvidia-smi",
+        ),
+        // 15
+        (well().but("2147483648", "67108864"), "shm", Warn, "bus error", "shm_size: 2gb"),
+        // Layers without a row of their own.
+        (well().but(NODES, "{}"), "gpu-nodes", Fail, "no /dev/nvidia*", "Recreate it"),
+        (
+            well().but(r#""/dev/nvidiactl": "ok""#, r#""/dev/nvidiactl": "EACCES""#),
+            "gpu-nodes",
+            Fail,
+            "/dev/nvidiactl cannot be opened: EACCES",
+            "ls -l",
+        ),
+        (
+            well().but(r#""libcuda": "ok""#, r#""libcuda": "libcuda.so.1: cannot open shared object file: No such file or directory""#),
+            "gpu-libcuda",
+            Fail,
+            "does not load",
+            "NVIDIA_DRIVER_CAPABILITIES",
+        ),
+        (
+            well().but(r#""kernel": "ok""#, r#""kernel": "RuntimeError: CUDA error: an illegal memory access was encountered""#),
+            "gpu-kernel",
+            Fail,
+            "does not compute: RuntimeError: CUDA error",
+            "dmesg",
+        ),
+        (well().but(r#""kernel": "ok""#, r#""kernel": "wrong result""#), "gpu-kernel", Fail, "wrong result", "dmesg"),
+        // What hangs or crashes is named, and no failure.
+        (cut("{\"cuInit\"", "Timeout (0:00:50)!\n", 1), "gpu-init", Error, "(cuInit) hangs", "reboot"),
+        (cut("{\"cuInit\"", "", 139), "gpu-init", Error, "exit code 139 (segmentation fault)", "reboot"),
+        (cut("{\"nodes\"", "", 137), "gpu-nodes", Error, "exit code 137", "reboot"),
+    ] {
+        let (first, finding) = machinery.first_fault().unwrap_or_else(|| panic!("{message}"));
+        assert_eq!((first, finding.status), (id, status), "{message}: {finding:?}");
+        assert!(finding.message.contains(message), "{message}: {}", finding.message);
+        let has = finding.remedy.map(|r| r.text + " " + &r.commands.join(" ")).unwrap_or_default();
+        assert!(has.contains(remedy), "{remedy}: {has}");
+    }
+}
+
+/// What a driver and torch say where CUDA_VISIBLE_DEVICES hides all GPUs.
+fn hidden_by(visible: &str) -> Machinery {
+    well().but(r#"{"kind": "unset"}"#, visible).but("\"cuInit\": 0", "\"cuInit\": 100").but(
+        r#"{"devices": ["NVIDIA A100-SXM4-40GB"], "#,
+        r#"{"devices": [], "why": "RuntimeError: No CUDA GPUs are available", "#,
+    )
+}
+
+#[test]
+fn a_card_may_be_required_or_refused() {
+    let card = |forced, require_gpu, there| {
+        let machine = Machine { nvidia_card: there, ..Machine::default() };
+        let mut facts = Facts::none()
+            .with_engine(Ok(Engine::default()))
+            .with_forced(Ok(forced))
+            .with_machine(Ok(Some(machine)));
+        facts.require_gpu = require_gpu;
+        gpu::card(&facts)
+    };
+    assert_eq!(card(None, false, false).status, Status::Skipped);
+    assert!(card(None, false, false).note.is_some());
+    assert_eq!(card(None, true, false).status, Status::Fail);
+    assert_eq!(card(Some(Device::Gpu), false, false).status, Status::Fail);
+    assert_eq!(card(Some(Device::Cpu("x")), false, true).message, "XTASK_DEVICE=cpu");
+    assert_eq!(card(None, true, true).status, Status::Ok);
+    let mut blind = Facts::none().with_engine(Ok(Engine::default())).with_forced(Ok(None));
+    blind.require_gpu = true;
+    assert_eq!(gpu::card(&blind.with_machine(Ok(None))).status, Status::Fail);
+    let blind = Facts::none().with_engine(Ok(Engine::default())).with_forced(Ok(None));
+    assert_eq!(gpu::card(&blind.with_machine(Ok(None))).status, Status::Skipped);
+}
+
+#[test]
+fn wsl_has_its_own_device() {
+    let mut wsl = Machinery { wsl: true, kernel_module: None, card: false, ..well() };
+    wsl = wsl.but(NODES, "{}").but("\"wsl\": false", "\"wsl\": true");
+    assert_eq!(wsl.first_fault(), None);
+}
