@@ -39,6 +39,8 @@ def main() -> None:
     if isinstance(pipeline, Unusable):
         send(answers, pipeline)
         return
+    # What was loaded stays; only what a job leaves is worth looking at.
+    gc.freeze()
     send(answers, Ready())
     while True:
         send(answers, work(pipeline, jobs.get()))

@@ -7,10 +7,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import rembg
 import torch
 from PIL import Image
-from rembg.sessions.base import BaseSession
 
 from .errors import BadImage, NoBackgroundModel, NoSurface
 from .health import visible_device
@@ -34,7 +32,7 @@ class Pipeline:
         from step1x3d_geometry.models.pipelines.pipeline import Step1X3DGeometryPipeline
 
         self._cancelled = cancelled
-        self._background: BaseSession | None = None
+        self._background: Any = None
         self._upstream = Step1X3DGeometryPipeline.from_pretrained(
             str(weights), subfolder=SUBFOLDER
         ).to(usable_device())
@@ -83,6 +81,9 @@ class Pipeline:
         opaque = picture.getchannel("A").histogram()[255]
         if opaque < picture.width * picture.height:
             return picture
+        import rembg
+        from rembg.sessions.base import BaseSession
+
         if self._background is None:
             try:
                 # Upstream asks for `bria`; rembg knows no model of that name and takes this one.

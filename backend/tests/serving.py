@@ -1,7 +1,6 @@
 """The service under test: within this process, or as a process of its own."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +32,7 @@ def stand_in(directory: Path) -> dict[str, str]:
     return environment(directory) | {
         "SOURCES_PATH": str(STAND_IN),
         "MODEL_PATH": str(directory / "weights"),
+        "STAND_IN_STARTED": str(directory / "started"),
     }
 
 
@@ -45,6 +45,7 @@ def environment(directory: Path) -> dict[str, str]:
         "HF_HOME": str(directory / "huggingface"),
         "U2NET_HOME": str(directory / "u2net"),
         "HF_HUB_OFFLINE": "1",
+        "HF_ENDPOINT": "http://127.0.0.1:9",
         "HTTPS_PROXY": "http://127.0.0.1:9",
     }
 
@@ -66,36 +67,49 @@ class Server:
             self.port = free.getsockname()[1]
         options = ["--port", str(self.port), "--no-access-log"]
         options += ["--timeout-graceful-shutdown", str(grace_s)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "app:app", *options],
-            cwd=CODE,
-            env=os.environ | env,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._log = Path(env["OUTPUT_PATH"]).with_name("log")
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", "app:app", *options],
+                cwd=CODE,
+                env=os.environ | env,
+                stderr=log,
+            )
         self.url = f"http://127.0.0.1:{self.port}"
 
     def client(self) -> httpx.Client:
         """A client that waits as long as it takes."""
         return httpx.Client(base_url=self.url, timeout=None, trust_env=False)
 
-    def terminate(self) -> str:
-        """Send SIGTERM, wait for the end and give back the log."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.communicate()[1]
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text()
+
+    def terminate(self) -> None:
+        """Send SIGTERM and wait for the end."""
+        self.process.terminate()
+        self.process.wait()
 
 
 @contextmanager
 def alone(env: dict[str, str], grace_s: int = 25) -> Iterator[Server]:
     """A server whose model has loaded; killed in the end if it still runs."""
-    server = Server(env, grace_s)
-    try:
+    with started(env, grace_s) as server:
         with server.client() as client:
             wait_for_model(client)
         yield server
+
+
+@contextmanager
+def started(env: dict[str, str], grace_s: int = 25) -> Iterator[Server]:
+    """A server, from its first moment on; killed in the end if it still runs."""
+    server = Server(env, grace_s)
+    try:
+        yield server
     finally:
         server.process.kill()
-        server.process.communicate()
+        server.process.wait()
 
 
 def wait_for_model(client: httpx.Client) -> str:

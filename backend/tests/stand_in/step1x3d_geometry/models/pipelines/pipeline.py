@@ -1,6 +1,7 @@
 """The interface of upstream's pipeline around a relief of the image, for want of a model.
 
-Some seeds stand for faults, and STAND_IN_STEP_S is how long a step takes, in seconds.
+Some seeds stand for faults; STAND_IN_STEP_S is how long a step takes, in seconds, and
+STAND_IN_STARTED a file that appears with the first one.
 """
 
 import os
@@ -75,6 +76,7 @@ class Step1X3DGeometryPipeline:
     ) -> SimpleNamespace:
         """A relief of the image with noise of the seed, of at most `max_facenum` triangles."""
         print("upstream prints what it does")
+        Path(os.environ["STAND_IN_STARTED"]).touch()
         for _ in range(num_inference_steps):
             self.transformer(generator)
             time.sleep(float(os.environ.get("STAND_IN_STEP_S", "0")))
