@@ -32,13 +32,13 @@ def main() -> None:
     # Upstream prints; its words must not get between the messages.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     cancelled = threading.Event()
-    threading.Thread(target=listen, args=(requests, jobs, cancelled), daemon=True).start()
     pipeline = load(Settings(), cancelled)
     if isinstance(pipeline, Unusable):
         send(answers, pipeline)
         return
+    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    threading.Thread(target=listen, args=(requests, jobs, cancelled), daemon=True).start()
     # What was loaded stays; only what a job leaves is worth looking at.
     gc.freeze()
     send(answers, Ready())
@@ -64,7 +64,7 @@ def load(settings: Settings, cancelled: threading.Event) -> "Pipeline | Unusable
 
 
 def listen(requests: BinaryIO, jobs: "queue.SimpleQueue[Job]", cancelled: threading.Event) -> None:
-    """Take what the service sends, also while the model loads and a job is under way."""
+    """Take what the service sends, also while a job is under way."""
     while message := messages.read(requests):
         if isinstance(message, Job):
             # The service sends a job after the answer to the last one, and a late Cancel before it.

@@ -107,12 +107,16 @@ class Model:
         if not (self._sources / "step1x3d_geometry").is_dir():
             self.state = "no sources"
             return
-        with TemporaryDirectory(prefix="engine-") as scratch:
-            while True:
-                await self._serve(scratch)
-                if self.state != "ready":
-                    return
-                self.state = "loading"
+        try:
+            with TemporaryDirectory(prefix="engine-") as scratch:
+                while True:
+                    await self._serve(scratch)
+                    if self.state != "ready":
+                        return
+                    self.state = "loading"
+        except Exception as error:
+            log.exception("no engine can be run")
+            self.state, self.reason = "failed", f"{type(error).__name__}: {error}"
 
     async def _serve(self, scratch: str) -> None:
         """Run one engine to its end, with its temporary files in `scratch`."""
@@ -132,12 +136,13 @@ class Model:
             async with asyncio.TaskGroup() as group:
                 chatter = group.create_task(last_words(engine.stderr))
                 group.create_task(self._listen(engine.stdout))
+        except BaseException:
+            engine.kill()
+            raise
         finally:
-            if engine.returncode is None:
-                engine.kill()
             await engine.wait()
         end = f"the engine ended with {engine.returncode}"
-        if self.state in ("loading", "ready"):
+        if self.state != "no weights":
             log.error("%s: %s", end, chatter.result())
         if self.state == "loading":
             self.state, self.reason = "failed", end
@@ -152,8 +157,10 @@ class Model:
                 message = messages.decode(await pipe.readexactly(length))
                 if isinstance(message, Ready):
                     self.state = "ready"
+                    log.info("model: ready")
                 elif isinstance(message, Unusable):
                     self.state, self.reason = message.state, message.reason
+                    log.warning("model: %s", self.advice)
                 elif isinstance(message, (Mesh, NoMesh)) and self._answer:
                     self._answer.set_result(message)
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
+
 from network import install
 from pictures import SIZE, ball, encoded
-from PIL import Image
 from serving import QUICK, stand_in, within
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+
 from pictures import BALL
 from serving import Server, alone, stand_in
 

@@ -9,12 +9,12 @@ import httpx
 import pytest
 import trimesh
 from fastapi.testclient import TestClient
-from pictures import BALL, ball, encoded
-from serving import QUICK, wait_for_model
-from stand_in.step1x3d_geometry.models.pipelines import pipeline as faults
 
+from pictures import BALL, ball, encoded
 from service.logs import OneLine
 from service.middleware import ID
+from serving import QUICK, wait_for_model
+from stand_in.step1x3d_geometry.models.pipelines import pipeline as faults
 
 
 def generate(client: httpx.Client, image: bytes = BALL, **form: object) -> httpx.Response:

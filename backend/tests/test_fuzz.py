@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from network import install
 from pictures import ball, encoded
 from serving import QUICK, Server, alone, stand_in, wait_for_model
@@ -78,7 +79,7 @@ def resident_mib(server: Server) -> dict[str, float]:
     return {name: n * os.sysconf("SC_PAGE_SIZE") / 2**20 for name, n in pages.items()}
 
 
-def test_damaged_uploads(server: Server) -> None:
+def test_damaged_uploads(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     chance = random.Random(20)
     answers: Counter[int] = Counter()
     before: dict[str, float] = {}
@@ -92,8 +93,10 @@ def test_damaged_uploads(server: Server) -> None:
             assert answer.status_code < 500, (answer.text, image, fields)
         assert wait_for_model(client) == "ready"
     after = resident_mib(server)
+    with capsys.disabled():
+        print(f"\n{WARM_UP + ROUNDS} uploads: {dict(sorted(answers.items()))}")
+        for name in before:
+            print(f"{name}: {before[name]:.0f} MiB before, {after[name]:.0f} MiB after")
     for name in before:
-        print(f"{name}: {before[name]:.0f} MiB before, {after[name]:.0f} MiB after")
         assert after[name] < before[name] + GROWTH_MIB
-    print(f"{WARM_UP + ROUNDS} uploads: {dict(sorted(answers.items()))}")
     assert answers[200] > ROUNDS / 20

@@ -5,9 +5,9 @@ import struct
 import zlib
 
 import pytest
-from pictures import BALL, SIZE, ball, encoded
 from PIL import Image
 
+from pictures import BALL, SIZE, ball, encoded
 from service.errors import BadImage, NotAnImage, Problem
 from service.images import prepare
 

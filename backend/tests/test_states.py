@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from pictures import BALL
 from serving import environment, stand_in, within
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import trimesh
 from fastapi.testclient import TestClient
-from pictures import BALL, ball, encoded
-from serving import QUICK, environment, within
 
+from pictures import BALL, ball, encoded
 from service.settings import Settings
+from serving import QUICK, environment, within
 
 SOURCES = Settings().sources_path
 

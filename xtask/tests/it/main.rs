@@ -1,9 +1,10 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
 //! [`doctors`]), against a real engine with a tiny image ([`restarts`],
 //! [`builds`], [`decisions`], [`turns`]), and through every fault we know
-//! ([`faults`]).
+//! ([`faults`]); and the service's own tests ([`backend`]).
 #![cfg(unix)]
 
+mod backend;
 mod builds;
 mod common;
 mod decisions;
