@@ -25,13 +25,16 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its body counted."""
-        announced = Headers(scope=scope).get("content-length", "") if "headers" in scope else ""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
         read = 0
 
         async def count() -> Message:
             nonlocal read
-            # An announced size is refused before a byte of it, or an "Expect", is answered.
-            if announced.isdigit() and int(announced) > self.limit:
+            # Before the first `receive`, upon which the server tells a client to go on that asks.
+            if announced.isdecimal() and int(announced) > self.limit:
                 raise self.refusal()
             message = await receive()
             read += len(message.get("body", b""))
