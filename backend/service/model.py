@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,7 +148,9 @@ class Model:
         if self.state == "loading":
             self.state, self.reason = "failed", end
         if self._answer and not self._answer.done():
-            self._answer.set_result(NoMesh("unexpected", end))
+            # The kernel kills what takes too much of the machine's memory, and nobody else does.
+            killed = engine.returncode == -signal.SIGKILL
+            self._answer.set_result(NoMesh("out of memory" if killed else "unexpected", end))
 
     async def _listen(self, pipe: asyncio.StreamReader) -> None:
         """Take the engine's messages until it ends."""

@@ -138,9 +138,12 @@ def test_after_a_failure_the_next_request_works(
     assert generate(client).status_code == 200
 
 
-def test_a_crash_of_the_engine_is_reported_and_mended(client: TestClient) -> None:
-    answer = generate(client, seed=faults.CRASH)
-    assert answer.status_code == 500
+@pytest.mark.parametrize(("seed", "status"), [(faults.CRASH, 500), (faults.KILLED, 507)])
+def test_an_engine_that_ends_is_reported_and_replaced(
+    client: TestClient, seed: int, status: int
+) -> None:
+    answer = generate(client, seed=seed)
+    assert answer.status_code == status
     assert wait_for_model(client) == "ready"
     assert generate(client).status_code == 200
 

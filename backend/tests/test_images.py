@@ -30,6 +30,18 @@ def png_claiming(width: int, height: int) -> bytes:
     )
 
 
+def with_bomb(kind: bytes) -> bytes:
+    """A PNG with a chunk that would be 100 MB."""
+    chunk = kind + b"key\0\0" + zlib.compress(bytes(10**8))
+    return (
+        BALL[:33]
+        + struct.pack(">I", len(chunk) - 4)
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + BALL[33:]
+    )
+
+
 def animated(form: str) -> bytes:
     frames = [ball("RGB"), Image.new("RGB", SIZE, "blue")]
     return encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=100)
@@ -97,6 +109,8 @@ def test_the_largest_and_the_smallest() -> None:
         (png_claiming(2**31 - 1, 2**31 - 1), BadImage, "2147483647 × 2147483647"),
         (encoded(Image.new("L", (MAX_SIDE + 1, 20))), BadImage, "a side may have 16 to 256"),
         (encoded(Image.new("L", (15, 20))), BadImage, "15 × 20"),
+        (with_bomb(b"zTXt"), BadImage, "damaged"),
+        (with_bomb(b"iCCP"), BadImage, "damaged"),
         (animated("PNG"), BadImage, "animated"),
         (animated("WEBP"), BadImage, "animated"),
         (encoded(Image.new("RGBA", SIZE)), BadImage, "transparent everywhere"),

@@ -5,6 +5,7 @@ STAND_IN_STARTED a file that appears with the first one.
 """
 
 import os
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ FAILURE = 4_000_000_002
 NO_SURFACE = 4_000_000_003
 CRASH = 4_000_000_004
 NO_TRIANGLE = 4_000_000_005
+KILLED = 4_000_000_006
 
 
 class Vae:
@@ -93,6 +95,8 @@ class Step1X3DGeometryPipeline:
                 heights[:] = torch.nan
             case seed if seed == CRASH:
                 os._exit(3)
+            case seed if seed == KILLED:
+                os.kill(os.getpid(), signal.SIGKILL)
             case seed if seed == NO_TRIANGLE:
                 return SimpleNamespace(mesh=[trimesh.Trimesh()])
         return SimpleNamespace(mesh=self.vae.extract_geometry(heights))
