@@ -46,8 +46,9 @@ def download(settings: Settings) -> Path:
             )
         )
     except LocalEntryNotFoundError as error:
+        cause = type(error.__cause__ or error).__name__
         raise NoWeights(
-            f"{REPOSITORY} is not in the cache and the hub cannot be reached"
+            f"{REPOSITORY} is not in the cache, and the hub cannot be asked: {cause}"
         ) from error
     if not is_complete(directory):
         raise NoWeights(f"{directory} has no {SUBFOLDER}/model_index.json")
