@@ -29,7 +29,7 @@ REMEDIES = {
     "loading": "ask /health until it says `ready`",
     "no sources": ("run `git submodule update --init backend/Step1X-3D`, then `cargo xtask up`"),
     "no weights": (
-        "let the service reach huggingface.co once or put the weights where MODEL_PATH in "
+        "let the service reach the Hugging Face hub once or put the weights where MODEL_PATH in "
         ".env says, then run `cargo xtask restart`"
     ),
     "failed": "run `cargo xtask doctor`, and `cargo xtask restart` to load again",
