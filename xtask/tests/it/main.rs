@@ -1,10 +1,11 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
 //! [`doctors`]), against a real engine with a tiny image ([`restarts`],
 //! [`builds`], [`decisions`], [`turns`], [`doctors_engine`]), through every fault
-//! we know ([`faults`], [`outages`]); with the real torch ([`probes`]) and the
-//! whole real image ([`real`]).
+//! we know ([`faults`], [`outages`]); with the real torch ([`probes`]), the whole
+//! real image ([`real`]) and the service's own tests ([`backend`]).
 #![cfg(unix)]
 
+mod backend;
 mod builds;
 mod common;
 mod decisions;

@@ -1,0 +1,71 @@
+"""The real pipeline of upstream, tiny and with random weights, behind HTTP."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trimesh
+from fastapi.testclient import TestClient
+
+from pictures import BALL, ball, encoded
+from service.settings import Settings
+from serving import QUICK, environment, within
+
+SOURCES = Settings().sources_path
+
+pytestmark = pytest.mark.skipif(
+    not (SOURCES / "step1x3d_geometry").is_dir(),
+    reason=f"no Step1X-3D in {SOURCES}: git submodule update --init backend/Step1X-3D",
+)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a service with upstream's code."""
+    directory = tmp_path_factory.mktemp("upstream")
+    script = Path(__file__).with_name("tiny_pipeline.py")
+    weights = directory / "weights"
+    env = environment(directory) | {"SOURCES_PATH": str(SOURCES), "MODEL_PATH": str(weights)}
+    subprocess.run([sys.executable, script, SOURCES, weights], check=True, env=os.environ | env)
+    with within(env) as client:
+        assert client.get("/health").json()["model"] == "ready"
+        yield client
+
+
+def test_an_image_becomes_a_mesh(real: TestClient) -> None:
+    answers = [
+        real.post("/generate-3d", files={"image": BALL}, data=QUICK | {"seed": seed})
+        for seed in ("1", "1", "2")
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        mesh = trimesh.load(io.BytesIO(answer.content), "glb", force="mesh")
+        assert len(mesh.faces) > 100
+        assert mesh.bounds.max() <= 1.06
+    one, same, other = (answer.content for answer in answers)
+    assert one == same != other
+
+
+def test_the_mesh_is_reduced(real: TestClient) -> None:
+    form = QUICK | {"max_faces": "1000", "seed": "1"}
+    answer = real.post("/generate-3d", files={"image": BALL}, data=form)
+    mesh = trimesh.load(io.BytesIO(answer.content), "glb", force="mesh")
+    assert len(mesh.faces) <= 1000
+
+
+def test_resolutions_that_upstream_halves(real: TestClient) -> None:
+    form = QUICK | {"octree_resolution": "136"}
+    assert real.post("/generate-3d", files={"image": BALL}, data=form).status_code == 200
+
+
+def test_pictures_of_every_shape(real: TestClient) -> None:
+    for size in ((32, 32), (16, 400), (400, 16)):
+        picture = encoded(ball("RGB", size).convert("RGBA"))
+        tall = ball("RGBA", (size[0] * 2, size[1] * 2)).resize(size)
+        for image in (picture, encoded(tall)):
+            answer = real.post("/generate-3d", files={"image": image}, data=QUICK)
+            assert answer.status_code in (200, 422, 503), answer.text
