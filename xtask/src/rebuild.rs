@@ -174,7 +174,9 @@ impl Run<'_> {
         let report = Report::parse(&state.docker.python_in_image(self.image_to_run(state), PROBE)?);
         match requirements::pins(&requirements::read(self.root)?).get("torch") {
             Some(pin) => report.check(pin).map_err(|error| {
-                Failure::new("the new image is not fit to serve, the old one stays").because(error)
+                Failure::new("the new image is not fit to serve, the old one stays")
+                    .hint("cargo xtask full   # once it is mended")
+                    .because(error)
             })?,
             None => say!("{} pins no torch: any will do", requirements::PATH),
         }
@@ -211,7 +213,16 @@ impl Run<'_> {
         if let Some(image) = self.new.as_ref().or(state.image.as_ref()) {
             trial::before_swap(state, state.container.as_ref(), image)?;
         }
-        run(Step::Try, state).with_context(|| format!("starting what `{SERVICE}` depends on"))
+        run(Step::Try, state).map_err(|error| {
+            let project = &state.project;
+            let names = [&*project.needs_started, &*project.needs_healthy].concat().join(" ");
+            Failure::new(format!(
+                "what `{SERVICE}` depends on does not come up; nothing was swapped"
+            ))
+            .hint(format!("docker compose logs --tail 50 {names}"))
+            .because(error)
+            .into()
+        })
     }
 
     /// # Errors

@@ -24,12 +24,13 @@ impl Names {
     /// # Errors
     /// When the engine does not answer.
     pub fn now(state: &State) -> Result<Names> {
-        let names = state.own_name().into_iter().chain(plan::names(state));
+        let own = state.own_name().into_iter();
+        let own = own.flat_map(|name| [provenance::record_name(&name), name]);
         let with_id = |name: String| {
             let id = state.docker.image(&name)?.map(|image| image.id);
             Ok((name, id))
         };
-        names.map(with_id).collect::<Result<_>>().map(Names)
+        own.chain(plan::names(state)).map(with_id).collect::<Result<_>>().map(Names)
     }
 
     /// Lets them stand for that again.

@@ -18,13 +18,10 @@ use crate::{
 };
 
 /// A service that never becomes healthy.
-const SICK: &str = "\
-  db:
-    image: debian:bookworm-slim
-    command: sleep 1000
-    init: true
-    healthcheck: {test: [CMD, 'false'], interval: 1s, retries: 1}
-";
+const SICK: &str = concat!(
+    "  db:\n    image: debian:bookworm-slim\n    command: sleep 1000\n    init: true\n",
+    "    healthcheck: {test: [CMD, 'false'], interval: 1s, retries: 1}\n",
+);
 
 /// Every command that looks at the project.
 const ALL: [&str; 5] = ["up", "restart", "fast", "full", "status"];
@@ -268,13 +265,13 @@ fn faults_while_swapping() {
     m.refuses(
         "a service that it depends on is not healthy",
         &["restart", "up"],
-        &["starting what `backend` depends on"],
+        &["what `backend` depends on does not come up", "hint: docker compose logs --tail 50 db"],
     );
     m.service.write("backend/app.sh", &format!("{APP}# new\n"));
     m.refuses(
         "a dependency is not healthy, and the code is new",
         &["fast", "full"],
-        &["starting what `backend` depends on"],
+        &["what `backend` depends on does not come up", "hint: docker compose logs --tail 50 db"],
     );
     m.service.docker(&["compose", "rm", "--stop", "--force", "db"]);
     m.service.write("docker-compose.yml", COMPOSE_FILE);

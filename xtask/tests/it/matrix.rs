@@ -1,6 +1,10 @@
 //! The matrix of faults: what was caused, what met it, and what is left.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     common::{self, Run, Running},
@@ -33,15 +37,25 @@ impl Matrix {
 
     /// Containers beyond the one that serves, images of ours without a name or
     /// under construction, and files half written.
-    fn left_over(&self) -> usize {
+    fn left_over(&self) -> Vec<String> {
         let service = &self.service;
         let project = format!("label=com.docker.compose.project={}", service.project);
-        let count = |args: &[&str]| service.docker(args).lines().count();
+        let building = format!("reference=localhost/xtask/{}-backend:building-*", service.project);
+        let list = |args: &[&str]| service.docker(args).lines().map(str::to_owned).collect();
+        let mut all: Vec<String> =
+            list(&["ps", "--all", "--filter", &project, "--format", "{{.Names}}"]);
+        // The service's own, and a service that it depends on.
+        let own = ["backend-1", "db-1"].map(|name| format!("{}-{name}", service.project));
+        all.retain(|name| !own.contains(name));
+        for filter in
+            [&["--filter", "dangling=true", "--filter", &project][..], &["--filter", &building]]
+        {
+            all.extend::<Vec<_>>(list(&[&["images", "--quiet"], filter].concat()));
+        }
         let files = fs_err::read_dir(service.root.join("target/xtask")).into_iter().flatten();
-        count(&["ps", "--all", "--quiet", "--filter", &project]).saturating_sub(1)
-            + count(&["images", "--quiet", "--filter", "dangling=true", "--filter", &project])
-            + usize::from(self.under_construction())
-            + files.filter(|file| !matches!(file, Ok(f) if f.file_name() == "memory.json")).count()
+        let names = files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned());
+        all.extend(names.filter(|name| name != "memory.json"));
+        all
     }
 
     /// Whether a build has left an image that nobody uses.
@@ -52,11 +66,18 @@ impl Matrix {
     }
 
     pub fn note(&mut self, fault: &str, command: &str, run: &Run) {
-        let (answers, left_over) = (self.answers(), self.left_over());
+        let (answers, started) = (self.answers(), Instant::now());
+        let mut left_over = self.left_over();
+        // What the engine is about to remove is not left over.
+        while !left_over.is_empty() && started.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(200));
+            left_over = self.left_over();
+        }
+        let count = left_over.len();
         let code = run.code.map_or("signal".to_owned(), |code| code.to_string());
         let serves = if answers { "yes" } else { "no" };
-        self.lines.push(format!("{fault:<46} {command:<9} {code:>4}   {serves:<6} {left_over}"));
-        assert_eq!(left_over, 0, "left over after {fault}: {}", run.text());
+        self.lines.push(format!("{fault:<46} {command:<9} {code:>4}   {serves:<6} {count}"));
+        assert!(left_over.is_empty(), "left over after {fault}: {left_over:?}: {}", run.text());
     }
 
     /// A fault before the swap: it is said, and the very process still serves.
