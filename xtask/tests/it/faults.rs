@@ -269,7 +269,7 @@ fn faults_while_swapping() {
     );
     m.service.write("backend/app.sh", &format!("{APP}# new\n"));
     m.refuses(
-        "a dependency is not healthy, and the code is new",
+        "a dependency is unhealthy, and the code is new",
         &["fast", "full"],
         &["what `backend` depends on does not come up", "hint: docker compose logs --tail 50 db"],
     );
@@ -311,6 +311,18 @@ fn faults_while_swapping() {
             );
         }
     }
+    // Nobody takes the reservation away, whatever the device.
+    let cpu_file = m.service.root.join("docker-compose.cpu.yml");
+    let text = fs_err::read_to_string(&cpu_file).unwrap();
+    fs_err::remove_file(&cpu_file).unwrap();
+    if !has_gpus {
+        m.refuses(
+            "a GPU that is reserved, and no CPU file",
+            &["restart", "fast", "full"],
+            &["the engine cannot hand out the GPUs that the service asks for"],
+        );
+    }
+    fs_err::write(&cpu_file, text).unwrap();
     assert_eq!(m.service.inspect(&m.service.image_name(), "{{.Id}}"), image, "no name has moved");
     drop(taken);
     m.service.write("docker-compose.yml", &on("127.0.0.1", port));

@@ -160,15 +160,14 @@ impl Service {
         format!("{}-backend:latest", self.project)
     }
 
+    /// Id of the service's container; only Compose's own have the last label.
     pub fn container(&self) -> String {
-        self.docker(&[
-            "ps",
-            "--all",
-            "--quiet",
-            "--no-trunc",
-            "--filter",
-            &format!("label=com.docker.compose.project={}", self.project),
-        ])
+        let project = format!("label=com.docker.compose.project={}", self.project);
+        let service = "label=com.docker.compose.service=backend";
+        let own = "label=com.docker.compose.oneoff=False";
+        let mut ps = vec!["ps", "--all", "--quiet", "--no-trunc"];
+        ps.extend([&project, service, own].into_iter().flat_map(|label| ["--filter", label]));
+        self.docker(&ps)
     }
 
     pub fn inspect(&self, what: &str, format: &str) -> String {
