@@ -12,13 +12,27 @@ pub struct Failure {
     advice: Option<String>,
     hints: Vec<String>,
     code: i32,
+    /// Whether somebody gave no answer, which says nothing about what was asked.
+    unanswered: bool,
     cause: Option<anyhow::Error>,
 }
 
 impl Failure {
     /// A failure that ends xtask with exit code 1.
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), advice: None, hints: Vec::new(), code: 1, cause: None }
+        Failure {
+            message: message.into(),
+            advice: None,
+            hints: Vec::new(),
+            code: 1,
+            unanswered: false,
+            cause: None,
+        }
+    }
+
+    /// The same of somebody who gave no answer in time.
+    pub fn unanswered(message: impl Into<String>) -> Failure {
+        Failure { unanswered: true, ..Failure::new(message) }
     }
 
     /// Adds a command to run.
@@ -306,6 +320,14 @@ pub fn render(error: &anyhow::Error) -> String {
 /// An error and its causes in one line.
 pub fn line(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Whether there was no answer, or none that can be read.
+pub fn is_unanswered(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<serde_json::Error>()
+            || cause.downcast_ref().is_some_and(|failure: &Failure| failure.unanswered)
+    })
 }
 
 /// The exit code an error ends xtask with.

@@ -32,6 +32,8 @@ pub struct Report {
     pub torch: Result<Torch, String>,
     /// Where and how the probe ended before its end.
     pub cut_short: Option<String>,
+    /// Whether it was ended, rather than crashed: too slow is not yet broken.
+    pub hangs: bool,
 }
 
 /// torch as it describes itself.
@@ -101,6 +103,7 @@ impl Report {
             (Some(unmet), _) => Some(Ok(texts(unmet))),
             (None, why) => why.map(Err),
         };
+        let hangs = probe.timed_out.is_some() || probe.stderr.contains(TIMEOUT);
         let cut_short = (probe.code != 0).then(|| ending(probe, text("stage").as_deref()));
         let torch = if facts.contains_key("torch") {
             Ok(torch(&facts))
@@ -124,6 +127,7 @@ impl Report {
             driver: driver(&facts),
             torch,
             cut_short,
+            hangs,
         }
     }
 
@@ -141,14 +145,24 @@ impl Report {
     }
 }
 
-/// How a probe ended while at `stage`; faulthandler, which ends one that hangs,
-/// writes "Timeout (0:00:50)!" (CPython, `Modules/faulthandler.c`).
+/// faulthandler, which ends a probe that hangs, writes "Timeout (0:00:50)!"
+/// (CPython, `Modules/faulthandler.c`).
+const TIMEOUT: &str = "Timeout (";
+
+/// How a probe ended while at `stage`. One that hangs in the kernel can't even
+/// end itself.
 fn ending(probe: &Finished, stage: Option<&str>) -> String {
+    if let (None, Some(cap)) = (stage, probe.timed_out) {
+        return format!("python3 hangs: no word after {} s", cap.as_secs());
+    }
     let Some(stage) = stage else {
         let why = probe.stderr.trim().lines().last().unwrap_or_default();
         return format!("python3 did not run (exit code {}): {why}", probe.code);
     };
-    if let Some((_, rest)) = probe.stderr.split_once("Timeout (") {
+    if let Some(cap) = probe.timed_out {
+        return format!("{stage} hangs: no end after {} s", cap.as_secs());
+    }
+    if let Some((_, rest)) = probe.stderr.split_once(TIMEOUT) {
         let after = rest.split(')').next().unwrap_or_default();
         return format!("{stage} hangs: no end after {after}");
     }
@@ -216,7 +230,8 @@ mod tests {
     use super::*;
 
     fn report(stdout: &str, code: i32, stderr: &str) -> Report {
-        Report::parse(&Finished { code, stdout: stdout.into(), stderr: stderr.into() })
+        let (stdout, stderr) = (stdout.into(), stderr.into());
+        Report::parse(&Finished { code, stdout, stderr, timed_out: None })
     }
 
     #[test]

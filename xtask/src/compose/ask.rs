@@ -267,14 +267,21 @@ impl Docker {
         self.answer_within(invocation, CAP)
     }
 
-    /// A throw-away container goes also where docker is ended in its middle.
     pub(super) fn answer_within(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
-        let Some(name) = invocation.value_of("--name") else {
-            return process::capture(&self.sh, invocation, cap);
-        };
-        process::capture(&self.sh, invocation, cap).inspect_err(|_| {
-            process::tidy(&self.sh, &docker(["rm", "--force", name]));
-        })
+        self.said_within(invocation, cap)?.in_time(invocation)
+    }
+
+    /// What is said until the end or `cap`. A throw-away container goes also
+    /// where docker is ended in its middle.
+    pub(super) fn said_within(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
+        let said = process::overhear(&self.sh, invocation, cap);
+        if let Some(name) = invocation.value_of("--name")
+            && !said.as_ref().is_ok_and(|said| said.timed_out.is_none())
+        {
+            // What hangs in the kernel cannot be removed; nobody waits for that.
+            process::tidy(&self.sh, &docker(["rm", "--force", name]), Duration::from_secs(10));
+        }
+        said
     }
 
     /// An answer that has to be a success.

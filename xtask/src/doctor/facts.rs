@@ -232,8 +232,8 @@ impl Facts {
         self.refusal.or_ask(ask).map(Option::as_ref)
     }
 
-    /// What the service is to run on. A card out of reach hides nothing else:
-    /// the rest is looked at as if on the CPU.
+    /// What the service is to run on: what serves on a card goes on to do so where
+    /// the engine would not hand it out again.
     pub fn device(&self) -> Result<Device, Trouble> {
         let ask = || {
             if let Ok(Some(forced)) = self.forced() {
@@ -241,8 +241,7 @@ impl Facts {
             }
             Ok(match self.card()? {
                 None => Device::Unknown,
-                Some(true) if self.refusal()?.is_none() => Device::Gpu,
-                Some(true) => Device::Cpu("Docker cannot reach the card"),
+                Some(true) => Device::Gpu,
                 Some(false) => Device::Cpu("no NVIDIA card on the engine's machine"),
             })
         };
@@ -339,8 +338,7 @@ impl Facts {
     /// Nothing is known, and nothing can be asked.
     pub fn none() -> Facts {
         let facts = Facts::about(Path::new("/nonexistent"), false);
-        let nobody =
-            Trouble { says: "nobody to ask".to_owned(), remedy: super::finding::Remedy::default() };
+        let nobody = Trouble { says: "nobody to ask".to_owned(), ..Trouble::default() };
         let _ = facts.docker.0.set(Err(nobody));
         facts
     }
@@ -351,7 +349,11 @@ macro_rules! settable {
     ($($set:ident $fact:ident: $kind:ty;)*) => {
         impl Facts {
             $(pub fn $set(self, answer: Result<$kind, &str>) -> Facts {
-                let trouble = |says: &str| Trouble { says: says.to_owned(), remedy: super::finding::Remedy::default() };
+                let trouble = |says: &str| Trouble {
+                    says: says.to_owned(),
+                    unanswered: says.contains("gave no answer"),
+                    ..Trouble::default()
+                };
                 let _ = self.$fact.0.set(answer.map_err(trouble));
                 self
             })*

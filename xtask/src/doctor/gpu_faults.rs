@@ -1,6 +1,8 @@
 //! Every known fault of a GPU machine, as docker, the driver and torch tell it,
 //! and the one finding that it ends in.
 
+use std::time::Duration;
+
 use super::{Facts, Finding, Status, checks::GROUPS, examine, gpu, project::EnvFile};
 use crate::{
     compose::{Container, Engine, Image, Machine, Project},
@@ -23,6 +25,7 @@ struct Machinery {
     torch: String,
     code: i32,
     stderr: &'static str,
+    timed_out: Option<Duration>,
 }
 
 const NODES: &str = r#"{"/dev/nvidia0": "ok", "/dev/nvidiactl": "ok", "/dev/nvidia-uvm": "ok"}"#;
@@ -51,6 +54,7 @@ fn well() -> Machinery {
             .to_owned(),
         code: 0,
         stderr: "",
+        timed_out: None,
     }
 }
 
@@ -69,6 +73,7 @@ impl Machinery {
                 code: self.code,
                 stdout: stdout.into(),
                 stderr: self.stderr.into(),
+                timed_out: self.timed_out,
             })
         };
         let gpus = self.asks.then(|| "all".to_owned());
@@ -290,6 +295,14 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
         (well().but(r#""kernel": "ok""#, r#""kernel": "wrong result""#), "gpu-kernel", Fail, "wrong result", "dmesg"),
         // What hangs or crashes is named, and no failure.
         (cut("{\"cuInit\"", "Timeout (0:00:50)!\n", 1), "gpu-init", Error, "(cuInit) hangs", "reboot"),
+        // One that hangs in the kernel is ended from outside.
+        (
+            Machinery { timed_out: Some(Duration::from_secs(60)), ..cut("{\"cuInit\"", "", 137) },
+            "gpu-init",
+            Error,
+            "(cuInit) hangs: no end after 60 s",
+            "reboot",
+        ),
         (cut("{\"cuInit\"", "", 139), "gpu-init", Error, "exit code 139 (segmentation fault)", "reboot"),
         (cut("{\"nodes\"", "", 137), "gpu-nodes", Error, "exit code 137", "reboot"),
     ] {

@@ -148,6 +148,7 @@ pub fn port(facts: &Facts) -> Finding {
     match (facts.some_image(), facts.port()) {
         (Ok(None), _) => Finding::skipped("no image is at hand to try it with"),
         (_, Ok(())) => Finding::ok(format!("{ports} is free")),
+        (_, Err(trouble)) if trouble.unanswered => Finding::unknown(&trouble),
         (_, Err(trouble)) => {
             let number = ports.rsplit(':').next().unwrap_or_default();
             let who =
@@ -304,7 +305,8 @@ mod tests {
                 .contains("our container")
         );
         assert_eq!(with(None, Ok(()), image.clone()).message, "127.0.0.1:8000 is free");
-        assert_eq!(with(None, Err("taken"), image).status, Status::Fail);
+        assert_eq!(with(None, Err("taken"), image.clone()).status, Status::Fail);
+        assert_eq!(with(None, Err("docker gave no answer"), image).status, Status::Error);
     }
 
     #[test]

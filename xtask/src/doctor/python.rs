@@ -19,7 +19,7 @@ pub fn interpreter(facts: &Facts) -> Finding {
         (Some((version, path)), _) => {
             Finding::ok(version).evidence([format!("{path}, {}", place(facts))])
         }
-        (None, Some(why)) if hangs(why) => Finding::new(Status::Error, why),
+        (None, Some(why)) if report.hangs => Finding::new(Status::Error, why),
         (None, why) => {
             let why = why.clone().unwrap_or_else(|| "python3 said nothing".to_owned());
             Finding::fail(why)
@@ -37,17 +37,13 @@ fn place(facts: &Facts) -> String {
     }
 }
 
-fn hangs(why: &str) -> bool {
-    why.contains(" hangs: ")
-}
-
 /// What the probe says of torch; a finding where it says nothing.
 pub fn known(facts: &Facts) -> Result<(&Report, &Torch), Box<Finding>> {
     let report = facts.torch().map_err(|trouble| Box::new(Finding::unknown(&trouble)))?;
     let finding = match &report.torch {
         Ok(torch) => return Ok((report, torch)),
         // Too slow is not yet broken.
-        Err(why) if hangs(why) => Finding::new(Status::Error, why).remedy(
+        Err(why) if report.hangs => Finding::new(Status::Error, why).remedy(
             "See whether the machine's disk is busy, and try again.",
             &["cargo xtask doctor torch"],
         ),
@@ -195,7 +191,7 @@ mod tests {
     use crate::process::Finished;
 
     fn report(stdout: &str) -> Report {
-        Report::parse(&Finished { code: 0, stdout: stdout.into(), stderr: String::new() })
+        Report::parse(&Finished { stdout: stdout.into(), ..Finished::default() })
     }
 
     fn with(inside: &str, torch: &str, requirements: &str) -> Facts {
@@ -241,6 +237,7 @@ mod tests {
             code: 1,
             stdout: r#"{"stage": "importing torch"}"#.into(),
             stderr: "Timeout (0:00:50)!\n".into(),
+            timed_out: None,
         });
         let finding = torch(&Facts::none().with_torch(Ok(slow)));
         assert_eq!(finding.status, Status::Error);

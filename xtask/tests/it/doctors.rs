@@ -414,6 +414,21 @@ fn the_layer_of_the_gpu_that_broke_fails_alone() {
 }
 
 #[test]
+fn a_service_that_still_has_its_gpu_is_left_alone_where_the_engine_lost_it() {
+    let mut fake = on_gpu();
+    let refusal = "nvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown.\n";
+    fake.answer("run --rm --gpus all*", 125, "", refusal);
+    let recreate = " DRY-RUN MODE -  Container p-backend-1  Recreate\n";
+    fake.answer("compose*docker-compose.cpu.yml*--dry-run up*", 0, recreate, "");
+    let run = fake.xtask(&["doctor", "container", "gpu"]);
+    run.fails(
+        1,
+        &["✓ container      running and healthy", "✗ driver         the NVIDIA driver was"],
+    );
+    assert_eq!(run.stdout.matches('✗').count(), 1, "{}", run.text());
+}
+
+#[test]
 fn a_card_may_be_required() {
     let mut fake = on_cpu();
     fake.xtask(&["doctor", "--require-gpu"]).fails(
