@@ -5,7 +5,6 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 
 use crate::{
-    compose::Machine,
     failure::Failure,
     process::Finished,
     requirements::{self, Pins},
@@ -25,8 +24,6 @@ pub struct Report {
     /// Requirements of installed packages that do not hold, a sentence each; an
     /// error where nobody could compare.
     pub unmet: Option<Result<Vec<String>, String>>,
-    /// The engine's machine.
-    pub machine: Option<Machine>,
     pub driver: Driver,
     /// torch, or why it could not be looked at.
     pub torch: Result<Torch, String>,
@@ -34,6 +31,8 @@ pub struct Report {
     pub cut_short: Option<String>,
     /// Whether it was ended, rather than crashed: too slow is not yet broken.
     pub hangs: bool,
+    /// The exit code of Python, or of the docker that was to run it.
+    pub code: i32,
 }
 
 /// torch as it describes itself.
@@ -123,11 +122,11 @@ impl Report {
             packages,
             python: text("python").map(|python| (python, text("executable").unwrap_or_default())),
             unmet,
-            machine: text("machine").map(|text| Machine::parse(&text)),
             driver: driver(&facts),
             torch,
             cut_short,
             hangs,
+            code: probe.code,
         }
     }
 
@@ -291,8 +290,7 @@ mod tests {
 
     #[test]
     fn what_was_said_before_a_hang_is_kept() {
-        let said = r#"{"machine": "0x10de\n\n- 0 0 2 0% /\n"}
-{"stage": "opening the device nodes"}
+        let said = r#"{"stage": "opening the device nodes"}
 {"nodes": {"/dev/nvidia0": "EPERM"}, "wsl": false, "visible": {"kind": "numbers", "highest": 7}, "shm": 67108864}
 {"stage": "loading libcuda.so.1"}
 {"libcuda": "ok"}
@@ -311,8 +309,6 @@ mod tests {
                 ..Driver::default()
             }
         );
-        let machine = Machine { nvidia_card: true, driver: None, free: Some(2048) };
-        assert_eq!(report.machine, Some(machine));
         assert!(report.cut_short.unwrap().starts_with("initialising the driver (cuInit) hangs"));
     }
 

@@ -49,7 +49,8 @@ pub fn setting(root: &Path, key: &str) -> Result<Option<String>> {
     let names = env::var("COMPOSE_ENV_FILES").unwrap_or_else(|_| ".env".into());
     let mut value = None;
     for path in names.split(',').map(|name| root.join(name)).filter(|path| path.is_file()) {
-        value = lookup(&fs_err::read_to_string(path)?, key).or(value);
+        // What is not UTF-8 is Compose's to complain of.
+        value = lookup(&String::from_utf8_lossy(&fs_err::read(path)?), key).or(value);
     }
     Ok(value.filter(|value| !value.is_empty()))
 }

@@ -14,7 +14,7 @@ impl Docker {
     /// # Errors
     /// When docker gives no answer.
     pub fn try_gpus(&self, image: &Image, gpus: &str) -> Result<Option<String>> {
-        let answer = self.answer(&throw_away(&["--gpus", gpus], &image.id, "true", &[]))?;
+        let answer = self.answer(&throw_away(&gpu_options(gpus), &image.id, "true", &[]))?;
         // Started, and only then found to have no such program.
         let started = answer.code == 0 || answer.stderr.contains("executable file not found");
         Ok((!started).then_some(answer.stderr))
@@ -101,11 +101,39 @@ impl Docker {
     ) -> Result<Finished> {
         let visible = gpus.and_then(|(_, visible)| visible.as_ref());
         let visible = visible.map(|value| format!("CUDA_VISIBLE_DEVICES={value}"));
-        let gpus = gpus.iter().flat_map(|(gpus, _)| ["--gpus", gpus]);
+        let gpus = gpus.iter().flat_map(|(gpus, _)| gpu_options(gpus));
         let visible = visible.iter().flat_map(|visible| ["--env", visible]);
         let options: Vec<&str> = gpus.chain(visible).collect();
         let args: Vec<&str> = ["-"].iter().chain(args).copied().collect();
         let run = throw_away(&options, &image.id, "python3", &args).stdin(script);
         self.said_within(&run, Duration::from_secs(120))
+    }
+}
+
+/// Options of `docker run` that ask for GPUs. CDI's own names are devices.
+fn gpu_options(gpus: &str) -> Vec<&str> {
+    let ids = gpus.trim_matches('"').trim_start_matches("device=");
+    if !ids.contains("nvidia.com/gpu=") {
+        return vec!["--gpus", gpus];
+    }
+    ids.split(',').flat_map(|id| ["--device", id]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpus_are_asked_for_as_the_engine_knows_them() {
+        for (gpus, want) in [
+            ("all", "--gpus all"),
+            ("\"device=0,3\"", "--gpus \"device=0,3\""),
+            (
+                "\"device=nvidia.com/gpu=0,nvidia.com/gpu=1\"",
+                "--device nvidia.com/gpu=0 --device nvidia.com/gpu=1",
+            ),
+        ] {
+            assert_eq!(gpu_options(gpus).join(" "), want);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::{finding::Trouble, http, project::EnvFile};
+use super::{Fix, finding::Trouble, http, project::EnvFile};
 use crate::{
     compose::{Container, Docker, Engine, Image, Machine, Project, SERVICE, files},
     decide::Situation,
@@ -54,6 +54,8 @@ pub struct Facts {
     root: PathBuf,
     /// Whether the user wants a machine without a card to be a fault.
     pub require_gpu: bool,
+    /// What `--fix` did already, whether or not it helped.
+    pub fixed: Vec<Fix>,
     /// Threads may hand it on, but not share it.
     docker: Fact<Mutex<Docker>>,
     endpoint: Fact<String>,
@@ -195,17 +197,14 @@ impl Facts {
         let ask = || {
             self.engine()?;
             let docker = self.docker()?;
-            // The probe says so too, where it runs without being told the device.
-            if let Ok(Some(_)) = self.lasting()
-                && let Ok(Report { machine: Some(machine), .. }) = self.inside()
-            {
-                return Ok(Some(machine.clone()));
+            let own: Vec<_> =
+                self.image().ok().flatten().map(|i| i.id.clone()).into_iter().collect();
+            let container = self.container().ok().flatten();
+            if let Some(machine) = docker.machine(container, &own) {
+                return Ok(Some(machine));
             }
-            let images = match self.image() {
-                Ok(Some(image)) => vec![image.id.clone()],
-                _ => docker.some_images().unwrap_or_default(),
-            };
-            Ok(docker.machine(self.container().ok().flatten(), &images))
+            // The service's image may be missing, or without a shell.
+            Ok(docker.machine(None, &docker.some_images().unwrap_or_default()))
         };
         self.machine.or_ask(ask).map(Option::as_ref)
     }
@@ -227,7 +226,9 @@ impl Facts {
             let wanted = self.forced() == Ok(Some(Device::Gpu)) || self.card()? == Some(true);
             ensure!(wanted, "there is no card to hand out");
             let image = self.some_image()?.context("no image is at hand to try it with")?;
-            self.docker()?.try_gpus(image, "all")
+            // As the service does: an engine may have some and not others.
+            let gpus = self.project().ok().and_then(|project| project.gpus.as_deref());
+            self.docker()?.try_gpus(image, gpus.unwrap_or("all"))
         };
         self.refusal.or_ask(ask).map(Option::as_ref)
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Facts, Finding, Status, checks::GROUPS, examine, gpu, project::EnvFile};
+use super::{Facts, Finding, Status, checks::GROUPS, examine, gpu, print, project::EnvFile};
 use crate::{
     compose::{Container, Engine, Image, Machine, Project},
     device::Device,
@@ -225,6 +225,31 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
             "runs the old one",
             "reboot",
         ),
+        // What nvidia-smi lacks in the container is no fault of the driver's.
+        (
+            well()
+                .but("GPU 0: NVIDIA A100-SXM4-40GB", "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.")
+                .but(r#""libcuda": "ok""#, r#""libcuda": "libcuda.so.1: cannot open shared object file""#),
+            "gpu-libcuda",
+            Fail,
+            "does not load",
+            "compute",
+        ),
+        (
+            refused("nvidia-container-cli: couldn't find libnvidia-ml.so library in your system"),
+            "gpu-driver",
+            Fail,
+            "has no NVIDIA driver",
+            "install the driver there",
+        ),
+        (
+            refused("error during container init: failed to fulfil mount request: open /usr/lib/x86_64-linux-gnu/libnvidia-ml.so.535.161.07: no such file or directory"),
+            "gpu-engine",
+            Fail,
+            "out of date",
+            "nvidia-ctk cdi generate",
+        ),
+        (Machinery { kernel_module: None, ..well() }, "gpu-driver", Fail, "no NVIDIA driver", "XTASK_DEVICE=cpu"),
         // 8
         (
             refused("OCI runtime create failed: runc create failed: unable to start container process: error during container init: failed to fulfil mount request: open /usr/lib/x86_64-linux-gnu/libEGL_nvidia.so.535.161.07: no such file or directory: unknown"),
@@ -309,6 +334,11 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
         let (first, finding) = machinery.first_fault().unwrap_or_else(|| panic!("{message}"));
         assert_eq!((first, finding.status), (id, status), "{message}: {finding:?}");
         assert!(finding.message.contains(message), "{message}: {}", finding.message);
+        if let Some(remedy) = &finding.remedy {
+            let next = print::step(remedy);
+            assert!(!next.contains("# after"), "{message}: {next}");
+            assert!(!next.starts_with("nvidia-smi") || remedy.text.starts_with("See "), "{next}");
+        }
         let has = finding.remedy.map(|r| r.text + " " + &r.commands.join(" ")).unwrap_or_default();
         assert!(has.contains(remedy), "{remedy}: {has}");
     }
@@ -320,6 +350,46 @@ fn hidden_by(visible: &str) -> Machinery {
         r#"{"devices": ["NVIDIA A100-SXM4-40GB"], "#,
         r#"{"devices": [], "why": "RuntimeError: No CUDA GPUs are available", "#,
     )
+}
+
+#[test]
+fn the_last_line_is_what_mends_it() {
+    for (machinery, next) in [
+        (
+            Machinery { refusal: Some("could not select device driver"), ..well() },
+            "sudo apt-get install nvidia-container-toolkit   # from NVIDIA's own package source",
+        ),
+        (
+            Machinery { asks: false, has: false, ..well() },
+            "Ask for it under the service in docker-compose.yml",
+        ),
+        (
+            Machinery { kernel_module: Some("470.57.02"), ..well() },
+            "Upgrade the NVIDIA driver of the engine's machine, and reboot it.",
+        ),
+        (
+            well().but("2147483648", "67108864"),
+            "Write `shm_size: 2gb` under the service in docker-compose.yml.",
+        ),
+        (
+            hidden_by(r#"{"kind": "empty"}"#),
+            "Remove it from .env and the compose file, or correct it: numbers from 0 on.",
+        ),
+    ] {
+        assert_eq!(print::step(&machinery.first_fault().unwrap().1.remedy.unwrap()), next);
+    }
+}
+
+#[test]
+fn a_model_that_is_loaded_may_fill_the_memory() {
+    let facts = well().but("41000000000", "9000000000").facts();
+    let ready = super::http::Answer {
+        address: String::new(),
+        status: 200,
+        body: r#"{"model": "ready"}"#.into(),
+    };
+    let finding = super::kernel::memory(&facts.with_health(Ok(ready)));
+    assert_eq!(finding.status, Status::Ok, "{finding:?}");
 }
 
 #[test]

@@ -20,6 +20,14 @@ pub struct Answer {
     pub body: String,
 }
 
+impl Answer {
+    /// Whether the service says that its model is loaded.
+    pub fn is_ready(&self) -> bool {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        self.status == 200 && body["model"] == "ready"
+    }
+}
+
 /// The address under which a port that the engine published on `address` is
 /// reached from here: what is bound to the engine's machine alone, or to all of
 /// its addresses, is at the engine's host.

@@ -7,7 +7,9 @@ use anyhow::Result;
 use super::{Facts, Finding, Fix, Status};
 use crate::{
     compose::{SERVICE, files},
-    device, report,
+    device,
+    failure::Failure,
+    report,
     requirements::PATH,
     sources,
 };
@@ -37,7 +39,11 @@ impl EnvFile {
     pub fn read(root: &Path, wrong_device: bool) -> Result<EnvFile> {
         let read = |name: &str| -> Result<_> {
             let path = root.join(name);
-            let text = path.is_file().then(|| fs_err::read_to_string(path)).transpose()?;
+            let text = path.is_file().then(|| fs_err::read_to_string(path)).transpose();
+            let text = text.map_err(|error| {
+                Failure::new(format!("{name} cannot be read: {error}"))
+                    .advice(format!("Save {name} as UTF-8, and see that you may read it."))
+            })?;
             Ok(text.map(|text| files::keys(&text)))
         };
         let example = read(".env.example")?;

@@ -20,6 +20,8 @@ pub fn interpreter(facts: &Facts) -> Finding {
             Finding::ok(version).evidence([format!("{path}, {}", place(facts))])
         }
         (None, Some(why)) if report.hangs => Finding::new(Status::Error, why),
+        // Docker's own code: the container was not even started.
+        (None, Some(why)) if report.code == 125 => Finding::new(Status::Error, why),
         (None, why) => {
             let why = why.clone().unwrap_or_else(|| "python3 said nothing".to_owned());
             Finding::fail(why)
@@ -114,7 +116,7 @@ pub fn cuda_build(facts: &Facts) -> Finding {
             .expected("a wheel for CUDA")
             .remedy(
                 "Pin torch in the same install as all else, from an index with CUDA wheels.",
-                &["cargo xtask full"],
+                &["cargo xtask full   # afterwards"],
             ),
         (None, _) => Finding::ok("for the CPU alone"),
     }
@@ -128,7 +130,7 @@ pub fn custom_fwd(facts: &Facts) -> Finding {
         Ok((_, torch)) => Finding::fail("torch.amp.custom_fwd is missing, which Step1X-3D calls")
             .found(&torch.version)
             .expected("torch 2.4 or newer")
-            .remedy(&format!("Pin a newer torch in {PATH}."), &["cargo xtask full"]),
+            .remedy(&format!("Pin a newer torch in {PATH}."), &["cargo xtask full   # afterwards"]),
     }
 }
 
@@ -179,7 +181,7 @@ pub fn dependencies(facts: &Facts) -> Finding {
             let more =
                 if rest.is_empty() { String::new() } else { format!("; and {} more", rest.len()) };
             Finding::warn(format!("{first}{more}"))
-                .remedy(&format!("Settle it in {PATH}."), &["cargo xtask full"])
+                .remedy(&format!("Settle it in {PATH}."), &["cargo xtask full   # afterwards"])
         }
     }
     .evidence(others.iter().cloned())

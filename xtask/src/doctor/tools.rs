@@ -17,8 +17,8 @@ pub fn engine(facts: &Facts) -> Finding {
             Finding::fail(format!("the Docker engine at {endpoint} does not answer")).remedy(
                 "Start it there, or take this machine's own engine.",
                 &[
-                    "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
                     "docker context ls   # which engine is meant",
+                    "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
                 ],
             )
         }
@@ -111,7 +111,7 @@ mod tests {
                 "tcp://10.0.0.7:2376",
                 "error during connect: Get \"http://10.0.0.7:2376/v1.50/info\": dial tcp 10.0.0.7:2376: i/o timeout",
                 "the Docker engine at tcp://10.0.0.7:2376 does not answer",
-                "unset DOCKER_HOST",
+                "docker context ls",
             ),
         ] {
             let trouble = says(stderr);
