@@ -77,6 +77,11 @@ impl Failure {
         known(DRIVERS, output)
     }
 
+    /// Whether something is known to do about it.
+    pub fn is_known(&self) -> bool {
+        self.advice.is_some() || !self.hints.is_empty()
+    }
+
     /// Adds a known remedy.
     pub fn remedy(self, (advice, commands): &Remedy) -> Failure {
         let failure = if advice.is_empty() { self } else { self.advice(*advice) };
@@ -243,6 +248,11 @@ const KNOWN: &[Known] = &[
         &["port is already allocated", "address already in use"],
         "the port that the service publishes is taken by another program",
         ("name a free port in the compose file, or by BACKEND_PORT in .env", &["cargo xtask up"]),
+    ),
+    (
+        &["cannot assign requested address"],
+        "the service publishes on an address that the engine's machine does not have",
+        ("correct the address in the compose file, or BACKEND_BIND in .env", &["cargo xtask up"]),
     ),
     (
         &["no such image"],

@@ -173,19 +173,27 @@ impl Docker {
     /// Tries whether a container of `image` can publish on `host:port`.
     ///
     /// # Errors
-    /// When the port is taken. Any other trouble is Compose's to report.
+    /// When the port is not to be had. Any other trouble is Compose's to report.
     pub fn try_port(&self, image: &Image, address: &str) -> Result<()> {
+        match self.port_refusal(image, address)? {
+            Some(refusal) if refusal.is_known() => Err(refusal.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a container of `image` can't publish on `host:port`; none where it can.
+    ///
+    /// # Errors
+    /// When docker gives no answer.
+    pub fn port_refusal(&self, image: &Image, address: &str) -> Result<Option<Failure>> {
         let publish = format!("{address}:1");
         let run =
             throw_away(&["--network", "bridge", "--publish", &publish], &image.id, "true", &[]);
         let answer = self.answer(&run)?;
-        let taken = ["port is already allocated", "address already in use"];
-        if answer.code != 0 && taken.iter().any(|mark| answer.stderr.contains(mark)) {
-            return Err(Failure::of_command(&run.to_string(), answer.code, &answer.stderr)
-                .code(1)
-                .into());
-        }
-        Ok(())
+        // Started, and only then found to have no such program.
+        let started = answer.code == 0 || answer.stderr.contains("executable file not found");
+        let refusal = || Failure::of_command(&run.to_string(), answer.code, &answer.stderr);
+        Ok((!started).then(|| refusal().code(1)))
     }
 
     /// Whether the service answers now, asked the way its healthcheck asks, so

@@ -20,6 +20,7 @@ use crate::{
     sources,
     state::{self, Ground},
     torch::{PROBE, Report},
+    trial,
 };
 
 /// Seconds after which the probe ends itself; below docker's own cap, so that
@@ -75,7 +76,7 @@ pub struct Facts {
     device: Fact<Device>,
     service: Fact<Service>,
     logs: Fact<String>,
-    port: Fact<()>,
+    port: Fact<Option<(String, Trouble)>>,
     health: Fact<http::Answer>,
     inside: Fact<Report>,
     torch: Fact<Report>,
@@ -269,14 +270,20 @@ impl Facts {
         })
     }
 
-    /// An error where a port that the service is to publish is taken.
-    pub fn port(&self) -> Result<(), Trouble> {
+    /// The first address that the service is to publish on and can't, and why.
+    pub fn port(&self) -> Result<Option<&(String, Trouble)>, Trouble> {
         let ask = || {
             let image = self.some_image()?.context("no image is at hand to try it with")?;
             let docker = self.docker()?;
-            self.project()?.ports.iter().try_for_each(|address| docker.try_port(image, address))
+            for address in trial::to_publish(self.project()?, self.container()?) {
+                if let Some(refusal) = docker.port_refusal(image, address)? {
+                    let trouble = Trouble::from(anyhow::Error::from(refusal));
+                    return Ok(Some((address.clone(), trouble)));
+                }
+            }
+            Ok(None)
         };
-        self.port.or_ask(ask).copied()
+        self.port.or_ask(ask).map(Option::as_ref)
     }
 
     /// What the service answers on its published port.
@@ -378,7 +385,7 @@ settable! {
     with_machine machine: Option<Machine>;
     with_refusal refusal: Option<String>;
     with_service service: Service;
-    with_port port: ();
+    with_port port: Option<(String, Trouble)>;
     with_health health: http::Answer;
     with_inside inside: Report;
     with_torch torch: Report;
