@@ -37,7 +37,10 @@ def packages() -> None:
     """What is installed, and which of it lacks what it needs."""
     say(stage="reading the installed packages")
     heads = [head(dist) for dist in metadata.distributions()]
-    installed = {str(head["Name"]): str(head["Version"]) for head in heads if head["Name"]}
+    installed: dict[str, str] = {}
+    for found in heads:
+        if found["Name"]:  # Of two copies on the path the first is imported.
+            installed.setdefault(str(found["Name"]), str(found["Version"]))
     say(python=sys.version.split()[0], executable=sys.executable, packages=installed)
     try:
         say(unmet=sorted(unmet(heads, installed)))

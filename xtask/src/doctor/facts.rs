@@ -142,17 +142,17 @@ impl Facts {
         self.project.or_ask(|| {
             self.docker()?.project().map_err(|error| {
                 let trouble = Trouble::from(error);
-                Trouble { says: self.without_values(&trouble.says), ..trouble }.into()
+                Trouble { says: self.without_values(&trouble.says, &[]), ..trouble }.into()
             })
         })
     }
 
-    /// A text of somebody else's with no value of .env in it: Compose, for one,
-    /// quotes what it can't read.
-    fn without_values(&self, text: &str) -> String {
-        let env = fs_err::read_to_string(self.root.join(".env")).unwrap_or_default();
+    /// A text of somebody else's with no value of .env in it, and none of `more`:
+    /// Compose, for one, quotes what it can't read.
+    fn without_values(&self, text: &str, more: &[String]) -> String {
+        let lines = more.iter().flat_map(|value| value.lines()).map(|line| line.trim().to_owned());
+        let mut values: Vec<_> = files::values(&self.root).into_iter().chain(lines).collect();
         // What is shorter hides nothing, and is all over the place.
-        let mut values = files::values(&env);
         values.retain(|value| value.len() >= 4);
         // One may be part of another.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
@@ -266,7 +266,8 @@ impl Facts {
     pub fn logs(&self) -> Result<&String, Trouble> {
         self.logs.or_ask(|| {
             let container = self.container()?.context("there is no container")?;
-            Ok(self.without_values(&self.docker()?.last_words(container, 5)))
+            let values = &self.project()?.values;
+            Ok(self.without_values(&self.docker()?.last_words(container, 5), values))
         })
     }
 

@@ -142,7 +142,7 @@ fn a_machine_without_a_card_is_a_machine_that_works() {
 – torchvision    neither pinned nor installed
 ✓ CUDA build     for CUDA 12.4
 ✓ custom_fwd     torch.amp.custom_fwd is there
-✓ pins           1 of 1 as pinned
+✓ pins           0 of 0 as pinned
 ✓ dependencies   1 of 1 have what they need
 – NVIDIA card    no NVIDIA card
 – driver         no NVIDIA card
@@ -576,6 +576,21 @@ fn nothing_of_env_but_its_names_is_shown() {
     fake.answer("logs*", 0, "got hf_sentinel\n", "");
     container(&mut fake, "1", &[("\"healthy\"", "\"unhealthy\"")]);
     fake.xtask(&["doctor", "-v"]).fails(1, &["| log: got …"]);
+    // So does what comes from the shell or another file, by Compose's own word.
+    let config = r#"{"name":"p","services":{"backend":{"image":"p-backend","environment":{"C":"shell_sentinel\nsecond sentinel"}}}}"#;
+    fake.answer("compose*config --format json", 0, config, "");
+    fake.answer("logs*", 0, "got shell_sentinel\nand second sentinel\n", "");
+    let run = fake.xtask(&["doctor", "-v"]);
+    run.fails(1, &["| log: got …", "| log: and …"]);
+    assert!(!run.text().contains("sentinel"), "{}", run.text());
+    fake.repo.set("COMPOSE_ENV_FILES", "prod.env");
+    fake.repo.write("prod.env", "D=prod_sentinel\nB=\"one\nsentinel\"\n");
+    let quotes = "failed to read prod.env: unterminated prod_sentinel, sentinel\n";
+    fake.answer("compose*config*", 1, "", quotes);
+    let run = fake.xtask(&["doctor", "-v"]);
+    run.fails(1, &["failed to read prod.env"]);
+    assert!(!run.text().contains("sentinel"), "{}", run.text());
+    fake.repo.env.retain(|(key, _)| key != "COMPOSE_ENV_FILES");
     let quotes = "failed to read /r/.env: line 1: unterminated quoted value \"sentinel\n";
     fake.answer("compose*config*", 1, "", quotes);
     let run = fake.xtask(&["doctor", "-v"]);

@@ -280,7 +280,9 @@ fn packages_are_read_and_compared() {
     };
     package(&fake, "one", "1.0", "Requires-Dist: two>=2\nRequires-Dist: three; extra == 'x'\n");
     package(&fake, "two", "1.5", "");
+    fake.repo.write("shadowed/x-0.1.dist-info/METADATA", "Name: one\nVersion: 0.1\n");
     let path = place.bring(&fake, "packages");
+    let path = format!("{path}:{}", place.bring(&fake, "shadowed"));
     let variables = [("PYTHONPATH", &*path), ("NVIDIA_VISIBLE_DEVICES", "void")];
     let said = facts(&place.probe(&variables, "packages"));
     assert_eq!(
