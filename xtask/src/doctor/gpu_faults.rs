@@ -293,7 +293,7 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
             "nvidia-smi",
         ),
         // 15
-        (well().but("2147483648", "67108864"), "shm", Warn, "bus error", "shm_size: 2gb"),
+        (well().but("2147483648", "67108864"), "shm", Warn, "64 MB (Docker's default): data-loader", "shm_size: 2gb"),
         // Layers without a row of their own.
         (well().but(NODES, "{}"), "gpu-nodes", Fail, "no /dev/nvidia*", "Recreate it"),
         (

@@ -115,15 +115,18 @@ pub fn shm(facts: &Facts) -> Finding {
             if bytes > 64 << 20 {
                 return Finding::ok(found);
             }
-            Finding::warn(format!(
-                "{found} (Docker's default is 64 MB): data-loader workers end with a bus error"
-            ))
-            .found(found)
-            .expected("more than 64 MB")
-            .remedy(
-                "Write `shm_size: 2gb` under the service in docker-compose.yml.",
-                &["cargo xtask restart   # afterwards"],
-            )
+            // Decimal elsewhere, it would read like more than it is.
+            let found = match bytes {
+                0x400_0000 => "64 MB (Docker's default)".to_owned(),
+                _ => found,
+            };
+            Finding::warn(format!("{found}: data-loader workers end with a bus error"))
+                .found(found)
+                .expected("more than 64 MB")
+                .remedy(
+                    "Write `shm_size: 2gb` under the service in docker-compose.yml.",
+                    &["cargo xtask restart   # afterwards"],
+                )
         }
         (Err(trouble), _) | (_, Err(trouble)) => Finding::unknown(&trouble),
         _ => Finding::skipped("no container runs"),
