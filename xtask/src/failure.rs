@@ -12,13 +12,27 @@ pub struct Failure {
     advice: Option<String>,
     hints: Vec<String>,
     code: i32,
+    /// Whether somebody gave no answer, which says nothing about what was asked.
+    unanswered: bool,
     cause: Option<anyhow::Error>,
 }
 
 impl Failure {
     /// A failure that ends xtask with exit code 1.
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), advice: None, hints: Vec::new(), code: 1, cause: None }
+        Failure {
+            message: message.into(),
+            advice: None,
+            hints: Vec::new(),
+            code: 1,
+            unanswered: false,
+            cause: None,
+        }
+    }
+
+    /// The same of somebody who gave no answer in time.
+    pub fn unanswered(message: impl Into<String>) -> Failure {
+        Failure { unanswered: true, ..Failure::new(message) }
     }
 
     /// Adds a command to run.
@@ -50,14 +64,22 @@ impl Failure {
     /// A command that ended with `code`, having written `output`; known failures
     /// of docker are said in the user's words.
     pub fn of_command(command: &str, code: i32, output: &str) -> Failure {
-        // The same failure comes with a capital from one tool and without from another.
-        let said = essence(output).to_lowercase();
-        let knows = |marks: &[&str]| marks.iter().any(|mark| said.contains(&mark.to_lowercase()));
-        if let Some((_, says, remedy)) = KNOWN.iter().find(|(marks, ..)| knows(marks)) {
-            return Failure::new(*says).code(code).remedy(remedy);
+        let said = essence(output);
+        if let Some(failure) = Failure::of_driver(said).or_else(|| known(KNOWN, said)) {
+            return failure.code(code);
         }
         let last = output.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
         Failure::new(format!("`{command}` exited with {code}{last}")).code(code)
+    }
+
+    /// What the NVIDIA driver is to blame for, none where it is not.
+    pub fn of_driver(output: &str) -> Option<Failure> {
+        known(DRIVERS, output)
+    }
+
+    /// Whether something is known to do about it.
+    pub fn is_known(&self) -> bool {
+        self.advice.is_some() || !self.hints.is_empty()
     }
 
     /// Adds a known remedy.
@@ -65,6 +87,14 @@ impl Failure {
         let failure = if advice.is_empty() { self } else { self.advice(*advice) };
         commands.iter().fold(failure, |failure, command| failure.hint(*command))
     }
+}
+
+fn known(table: &[Known], output: &str) -> Option<Failure> {
+    // The same failure comes with a capital from one tool and without from another.
+    let said = output.to_lowercase();
+    let knows = |marks: &[&str]| marks.iter().any(|mark| said.contains(&mark.to_lowercase()));
+    let (_, says, remedy) = table.iter().find(|(marks, ..)| knows(marks))?;
+    Some(Failure::new(*says).remedy(remedy))
 }
 
 /// The part of a command's output that says why it failed: of a build the end of
@@ -102,8 +132,9 @@ pub type Remedy = (&'static str, &'static [&'static str]);
 
 /// What to do on a machine whose card Docker can't hand out.
 pub const GPU_REMEDY: Remedy = (
-    "install nvidia-container-toolkit on the engine's machine, then wire it as below",
+    "install nvidia-container-toolkit on the engine's machine and wire it, as below",
     &[
+        "sudo apt-get install nvidia-container-toolkit   # from NVIDIA's own package source",
         "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
         "XTASK_DEVICE=cpu cargo xtask up   # to run on the CPU all the same",
     ],
@@ -111,22 +142,13 @@ pub const GPU_REMEDY: Remedy = (
 
 const START_ENGINE: &str = "sudo systemctl start docker   # or start Docker Desktop";
 
-/// Failures of docker and of builds that people meet: what the output contains,
-/// what that means, and what to do. The first match wins, so the specific stand
-/// first.
-const KNOWN: &[(&[&str], &str, Remedy)] = &[
+/// What the output contains, what that means, and what to do.
+type Known = (&'static [&'static str], &'static str, Remedy);
+
+/// Failures that are the NVIDIA driver's, rather than the engine's way to it.
+const DRIVERS: &[Known] = &[
     (
-        &["could not select device driver", "failed to discover GPU vendor from CDI"],
-        "the service asks for an NVIDIA GPU, and the engine cannot hand one out",
-        GPU_REMEDY,
-    ),
-    (
-        &["unknown or invalid runtime name: nvidia", "Unknown runtime specified nvidia"],
-        "the service asks for the runtime `nvidia`, which the engine does not know",
-        GPU_REMEDY,
-    ),
-    (
-        &["Driver/library version mismatch", "driver/library version mismatch"],
+        &["driver/library version mismatch"],
         "the NVIDIA driver was upgraded, but the machine runs the old one",
         ("reboot the engine's machine", &["sudo reboot   # on the engine's machine"]),
     ),
@@ -139,7 +161,7 @@ const KNOWN: &[(&[&str], &str, Remedy)] = &[
         ),
     ),
     (
-        &["load library failed: libnvidia-ml.so"],
+        &["load library failed: libnvidia-ml.so", "couldn't find libnvidia-ml.so"],
         "the engine's machine has no NVIDIA driver, or not its libraries",
         ("install the driver there", &["nvidia-smi   # on the engine's machine"]),
     ),
@@ -152,6 +174,22 @@ const KNOWN: &[(&[&str], &str, Remedy)] = &[
         &["no adapters were found", "GPU access blocked by the operating system"],
         "WSL2 does not pass the GPU on",
         ("upgrade the NVIDIA driver of Windows too", &["wsl --update   # on Windows"]),
+    ),
+];
+
+/// Failures of docker and of builds that people meet: what the output contains,
+/// what that means, and what to do. The first match wins, so the specific stand
+/// first.
+const KNOWN: &[Known] = &[
+    (
+        &["could not select device driver", "failed to discover GPU vendor from CDI"],
+        "the service asks for an NVIDIA GPU, and the engine cannot hand one out",
+        GPU_REMEDY,
+    ),
+    (
+        &["unknown or invalid runtime name: nvidia", "Unknown runtime specified nvidia"],
+        "the service asks for the runtime `nvidia`, which the engine does not know",
+        GPU_REMEDY,
     ),
     (
         &[
@@ -210,6 +248,11 @@ const KNOWN: &[(&[&str], &str, Remedy)] = &[
         &["port is already allocated", "address already in use"],
         "the port that the service publishes is taken by another program",
         ("name a free port in the compose file, or by BACKEND_PORT in .env", &["cargo xtask up"]),
+    ),
+    (
+        &["cannot assign requested address"],
+        "the service publishes on an address that the engine's machine does not have",
+        ("correct the address in the compose file, or BACKEND_BIND in .env", &["cargo xtask up"]),
     ),
     (
         &["no such image"],
@@ -306,6 +349,14 @@ pub fn render(error: &anyhow::Error) -> String {
 /// An error and its causes in one line.
 pub fn line(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Whether there was no answer, or none that can be read.
+pub fn is_unanswered(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<serde_json::Error>()
+            || cause.downcast_ref().is_some_and(|failure: &Failure| failure.unanswered)
+    })
 }
 
 /// The exit code an error ends xtask with.

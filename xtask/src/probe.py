@@ -37,7 +37,10 @@ def packages() -> None:
     """What is installed, and which of it lacks what it needs."""
     say(stage="reading the installed packages")
     heads = [head(dist) for dist in metadata.distributions()]
-    installed = {str(head["Name"]): str(head["Version"]) for head in heads if head["Name"]}
+    installed: dict[str, str] = {}
+    for found in heads:
+        if found["Name"]:  # Of two copies on the path the first is imported.
+            installed.setdefault(str(found["Name"]), str(found["Version"]))
     say(python=sys.version.split()[0], executable=sys.executable, packages=installed)
     try:
         say(unmet=sorted(unmet(heads, installed)))
@@ -96,26 +99,8 @@ def opened(path: str) -> str:
     return "ok"
 
 
-def read(path: str) -> str:
-    """A file's text, or nothing."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def machine() -> str:
-    """What xtask's shell prints of the machine where there is no Python to ask."""
-    vendors = "".join(read(path) for path in glob.glob("/sys/bus/pci/devices/*/vendor"))
-    root = os.statvfs("/")
-    free = root.f_frsize * root.f_bavail // 1024
-    return f"{vendors}{read('/proc/driver/nvidia/version')}\n- 0 0 {free} 0% /\n"
-
-
 def driver() -> None:
-    """The driver and the machine as the container sees them, without torch."""
-    say(machine=machine())
+    """The driver as the container sees it, without torch."""
     say(stage="opening the device nodes")
     nodes, shm = sorted(glob.glob("/dev/nvidia*")), os.statvfs("/dev/shm")
     say(

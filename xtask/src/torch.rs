@@ -5,7 +5,6 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 
 use crate::{
-    compose::Machine,
     failure::Failure,
     process::Finished,
     requirements::{self, Pins},
@@ -25,13 +24,15 @@ pub struct Report {
     /// Requirements of installed packages that do not hold, a sentence each; an
     /// error where nobody could compare.
     pub unmet: Option<Result<Vec<String>, String>>,
-    /// The engine's machine.
-    pub machine: Option<Machine>,
     pub driver: Driver,
     /// torch, or why it could not be looked at.
     pub torch: Result<Torch, String>,
     /// Where and how the probe ended before its end.
     pub cut_short: Option<String>,
+    /// Whether it was ended, rather than crashed: too slow is not yet broken.
+    pub hangs: bool,
+    /// The exit code of Python, or of the docker that was to run it.
+    pub code: i32,
 }
 
 /// torch as it describes itself.
@@ -101,6 +102,7 @@ impl Report {
             (Some(unmet), _) => Some(Ok(texts(unmet))),
             (None, why) => why.map(Err),
         };
+        let hangs = probe.timed_out.is_some() || probe.stderr.contains(TIMEOUT);
         let cut_short = (probe.code != 0).then(|| ending(probe, text("stage").as_deref()));
         let torch = if facts.contains_key("torch") {
             Ok(torch(&facts))
@@ -120,10 +122,11 @@ impl Report {
             packages,
             python: text("python").map(|python| (python, text("executable").unwrap_or_default())),
             unmet,
-            machine: text("machine").map(|text| Machine::parse(&text)),
             driver: driver(&facts),
             torch,
             cut_short,
+            hangs,
+            code: probe.code,
         }
     }
 
@@ -141,14 +144,24 @@ impl Report {
     }
 }
 
-/// How a probe ended while at `stage`; faulthandler, which ends one that hangs,
-/// writes "Timeout (0:00:50)!" (CPython, `Modules/faulthandler.c`).
+/// faulthandler, which ends a probe that hangs, writes "Timeout (0:00:50)!"
+/// (CPython, `Modules/faulthandler.c`).
+const TIMEOUT: &str = "Timeout (";
+
+/// How a probe ended while at `stage`. One that hangs in the kernel can't even
+/// end itself.
 fn ending(probe: &Finished, stage: Option<&str>) -> String {
+    if let (None, Some(cap)) = (stage, probe.timed_out) {
+        return format!("python3 hangs: no word after {} s", cap.as_secs());
+    }
     let Some(stage) = stage else {
         let why = probe.stderr.trim().lines().last().unwrap_or_default();
         return format!("python3 did not run (exit code {}): {why}", probe.code);
     };
-    if let Some((_, rest)) = probe.stderr.split_once("Timeout (") {
+    if let Some(cap) = probe.timed_out {
+        return format!("{stage} hangs: no end after {} s", cap.as_secs());
+    }
+    if let Some((_, rest)) = probe.stderr.split_once(TIMEOUT) {
         let after = rest.split(')').next().unwrap_or_default();
         return format!("{stage} hangs: no end after {after}");
     }
@@ -216,7 +229,8 @@ mod tests {
     use super::*;
 
     fn report(stdout: &str, code: i32, stderr: &str) -> Report {
-        Report::parse(&Finished { code, stdout: stdout.into(), stderr: stderr.into() })
+        let (stdout, stderr) = (stdout.into(), stderr.into());
+        Report::parse(&Finished { code, stdout, stderr, timed_out: None })
     }
 
     #[test]
@@ -276,8 +290,7 @@ mod tests {
 
     #[test]
     fn what_was_said_before_a_hang_is_kept() {
-        let said = r#"{"machine": "0x10de\n\n- 0 0 2 0% /\n"}
-{"stage": "opening the device nodes"}
+        let said = r#"{"stage": "opening the device nodes"}
 {"nodes": {"/dev/nvidia0": "EPERM"}, "wsl": false, "visible": {"kind": "numbers", "highest": 7}, "shm": 67108864}
 {"stage": "loading libcuda.so.1"}
 {"libcuda": "ok"}
@@ -296,8 +309,6 @@ mod tests {
                 ..Driver::default()
             }
         );
-        let machine = Machine { nvidia_card: true, driver: None, free: Some(2048) };
-        assert_eq!(report.machine, Some(machine));
         assert!(report.cut_short.unwrap().starts_with("initialising the driver (cuInit) hangs"));
     }
 

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use crate::{
-    compose::{Container, Image},
+    compose::{Container, Image, Project},
     device::{self, Device},
     failure::Failure,
     state::State,
@@ -19,11 +19,19 @@ use crate::{
 pub fn before_swap(state: &State, container: Option<&Container>, image: &Image) -> Result<()> {
     let docker = &state.docker;
     try_gpus(state, container, image)?;
+    let mut new = to_publish(&state.project, container);
+    new.try_for_each(|address| docker.try_port(image, address))
+}
+
+/// The addresses to publish that `container` does not hold already.
+pub fn to_publish<'a>(
+    project: &'a Project,
+    container: Option<&'a Container>,
+) -> impl Iterator<Item = &'a String> {
     // One that crashes again and again holds its ports only now and then.
     let holds = |c: &&Container| ["running", "restarting", "paused"].contains(&&*c.state);
     let held: Vec<&String> = container.filter(holds).iter().flat_map(|c| &c.asks_for).collect();
-    let mut new = state.project.ports.iter().filter(|new| !held.iter().any(|old| meet(old, new)));
-    new.try_for_each(|address| docker.try_port(image, address))
+    project.ports.iter().filter(move |new| !held.iter().any(|old| meet(old, new)))
 }
 
 /// What the compose files ask for counts, on whatever device we think to be:

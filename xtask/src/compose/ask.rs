@@ -173,19 +173,27 @@ impl Docker {
     /// Tries whether a container of `image` can publish on `host:port`.
     ///
     /// # Errors
-    /// When the port is taken. Any other trouble is Compose's to report.
+    /// When the port is not to be had. Any other trouble is Compose's to report.
     pub fn try_port(&self, image: &Image, address: &str) -> Result<()> {
+        match self.port_refusal(image, address)? {
+            Some(refusal) if refusal.is_known() => Err(refusal.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a container of `image` can't publish on `host:port`; none where it can.
+    ///
+    /// # Errors
+    /// When docker gives no answer.
+    pub fn port_refusal(&self, image: &Image, address: &str) -> Result<Option<Failure>> {
         let publish = format!("{address}:1");
         let run =
             throw_away(&["--network", "bridge", "--publish", &publish], &image.id, "true", &[]);
         let answer = self.answer(&run)?;
-        let taken = ["port is already allocated", "address already in use"];
-        if answer.code != 0 && taken.iter().any(|mark| answer.stderr.contains(mark)) {
-            return Err(Failure::of_command(&run.to_string(), answer.code, &answer.stderr)
-                .code(1)
-                .into());
-        }
-        Ok(())
+        // Started, and only then found to have no such program.
+        let started = answer.code == 0 || answer.stderr.contains("executable file not found");
+        let refusal = || Failure::of_command(&run.to_string(), answer.code, &answer.stderr);
+        Ok((!started).then(|| refusal().code(1)))
     }
 
     /// Whether the service answers now, asked the way its healthcheck asks, so
@@ -267,14 +275,21 @@ impl Docker {
         self.answer_within(invocation, CAP)
     }
 
-    /// A throw-away container goes also where docker is ended in its middle.
     pub(super) fn answer_within(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
-        let Some(name) = invocation.value_of("--name") else {
-            return process::capture(&self.sh, invocation, cap);
-        };
-        process::capture(&self.sh, invocation, cap).inspect_err(|_| {
-            process::tidy(&self.sh, &docker(["rm", "--force", name]));
-        })
+        self.said_within(invocation, cap)?.in_time(invocation)
+    }
+
+    /// What is said until the end or `cap`. A throw-away container goes also
+    /// where docker is ended in its middle.
+    pub(super) fn said_within(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
+        let said = process::overhear(&self.sh, invocation, cap);
+        if let Some(name) = invocation.value_of("--name")
+            && !said.as_ref().is_ok_and(|said| said.timed_out.is_none())
+        {
+            // What hangs in the kernel cannot be removed; nobody waits for that.
+            process::tidy(&self.sh, &docker(["rm", "--force", name]), Duration::from_secs(10));
+        }
+        said
     }
 
     /// An answer that has to be a success.

@@ -25,6 +25,8 @@ pub struct Project {
     pub gpus: Option<String>,
     /// The CUDA_VISIBLE_DEVICES that its container is given.
     pub visible_devices: Option<String>,
+    /// Values of its environment, wherever they come from; not for print.
+    pub values: Vec<String>,
 }
 
 impl Project {
@@ -65,9 +67,15 @@ impl Project {
             visible_devices: service["environment"]["CUDA_VISIBLE_DEVICES"]
                 .as_str()
                 .map(str::to_owned),
+            values: texts(&service["environment"]),
             name,
         })
     }
+}
+
+fn texts(object: &Value) -> Vec<String> {
+    let values = object.as_object().into_iter().flatten();
+    values.filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect()
 }
 
 fn needs(service: &Value, condition: &str) -> Vec<String> {

@@ -49,7 +49,8 @@ pub fn setting(root: &Path, key: &str) -> Result<Option<String>> {
     let names = env::var("COMPOSE_ENV_FILES").unwrap_or_else(|_| ".env".into());
     let mut value = None;
     for path in names.split(',').map(|name| root.join(name)).filter(|path| path.is_file()) {
-        value = lookup(&fs_err::read_to_string(path)?, key).or(value);
+        // What is not UTF-8 is Compose's to complain of.
+        value = lookup(&String::from_utf8_lossy(&fs_err::read(path)?), key).or(value);
     }
     Ok(value.filter(|value| !value.is_empty()))
 }
@@ -77,9 +78,24 @@ pub fn keys(text: &str) -> Vec<(String, bool)> {
     names(text).map(with_value).collect()
 }
 
-/// The values that a .env text sets.
-pub fn values(text: &str) -> Vec<String> {
-    names(text).filter_map(|name| lookup(text, &name)).collect()
+/// The values that the files in force instead of .env, or .env, set in `root`; of
+/// one that goes on over several lines each line.
+pub fn values(root: &Path) -> Vec<String> {
+    let files = env::var("COMPOSE_ENV_FILES").unwrap_or_else(|_| ".env".into());
+    let texts = files.split(',').filter_map(|name| fs_err::read(root.join(name)).ok());
+    texts.flat_map(|text| values_of(&String::from_utf8_lossy(&text))).collect()
+}
+
+fn values_of(text: &str) -> Vec<String> {
+    let mut values: Vec<_> = names(text).filter_map(|name| lookup(text, &name)).collect();
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let goes_on = |line: &&str| {
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        !line.starts_with('#') && line.split_once('=').is_none_or(|(name, _)| !is_name(name.trim()))
+    };
+    let rest = text.lines().map(str::trim).filter(goes_on);
+    values.extend(rest.map(|line| line.trim_matches(['"', '\'']).to_owned()));
+    values
 }
 
 fn names(text: &str) -> impl Iterator<Item = String> + '_ {
@@ -118,7 +134,8 @@ mod tests {
         let text = "# A=1\nB=secret\nexport C=\nD=\"\" # none\n\nnonsense\n";
         let want = [("B", false), ("C", true), ("D", true)];
         assert_eq!(keys(text), want.map(|(name, empty)| (name.to_owned(), empty)));
-        assert_eq!(values("A=1\nB=\"un terminated\n"), ["1", "un terminated"]);
+        let several = "A=1\nB=\"un terminated\n-- next: line\nlast\"\n# none\n";
+        assert_eq!(values_of(several), ["1", "un terminated", "-- next: line", "last"]);
     }
 
     #[test]

@@ -5,10 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Container, Docker, Image, Machine, SERVICE, docker, machine, throw_away};
-use crate::{
-    failure::Failure,
-    process::{self, Finished},
-};
+use crate::process::Finished;
 
 impl Docker {
     /// Starts a container of `image` with `gpus`, as `docker run --gpus` takes
@@ -17,7 +14,7 @@ impl Docker {
     /// # Errors
     /// When docker gives no answer.
     pub fn try_gpus(&self, image: &Image, gpus: &str) -> Result<Option<String>> {
-        let answer = self.answer(&throw_away(&["--gpus", gpus], &image.id, "true", &[]))?;
+        let answer = self.answer(&throw_away(&gpu_options(gpus), &image.id, "true", &[]))?;
         // Started, and only then found to have no such program.
         let started = answer.code == 0 || answer.stderr.contains("executable file not found");
         Ok((!started).then_some(answer.stderr))
@@ -65,17 +62,19 @@ impl Docker {
     /// Compose refuses where none runs.
     ///
     /// # Errors
-    /// When docker can't be run or the script takes longer than a minute.
+    /// When docker can't be run. After a minute the script is ended, and what it
+    /// said until then is the answer.
     pub fn python_in_service(&self, script: &str, args: &[&str]) -> Result<Finished> {
         let exec = ["exec", "-T", SERVICE, "python3", "-"];
         let exec = self.compose(&exec).and(args.iter().copied()).stdin(script);
-        process::capture(&self.sh, &exec, Duration::from_secs(60))
+        self.said_within(&exec, Duration::from_secs(60))
     }
 
     /// The same in a container that is known.
     ///
     /// # Errors
-    /// When docker can't be run or the script takes longer than a minute.
+    /// When docker can't be run. After a minute the script is ended, and what it
+    /// said until then is the answer.
     pub fn python_in_container(
         &self,
         container: &Container,
@@ -84,7 +83,7 @@ impl Docker {
     ) -> Result<Finished> {
         let exec = ["exec", "--interactive", &container.id, "python3", "-"];
         let exec = docker(exec.iter().chain(args).copied()).stdin(script);
-        process::capture(&self.sh, &exec, Duration::from_secs(60))
+        self.said_within(&exec, Duration::from_secs(60))
     }
 
     /// The same in a throw-away container of `image` that has the GPUs that the
@@ -92,7 +91,7 @@ impl Docker {
     /// value of CUDA_VISIBLE_DEVICES.
     ///
     /// # Errors
-    /// When docker can't be run or the script takes longer than two minutes.
+    /// When docker can't be run. After two minutes the script is ended, as above.
     pub fn python_with_gpus(
         &self,
         image: &Image,
@@ -102,13 +101,39 @@ impl Docker {
     ) -> Result<Finished> {
         let visible = gpus.and_then(|(_, visible)| visible.as_ref());
         let visible = visible.map(|value| format!("CUDA_VISIBLE_DEVICES={value}"));
-        let gpus = gpus.iter().flat_map(|(gpus, _)| ["--gpus", gpus]);
+        let gpus = gpus.iter().flat_map(|(gpus, _)| gpu_options(gpus));
         let visible = visible.iter().flat_map(|visible| ["--env", visible]);
         let options: Vec<&str> = gpus.chain(visible).collect();
         let args: Vec<&str> = ["-"].iter().chain(args).copied().collect();
         let run = throw_away(&options, &image.id, "python3", &args).stdin(script);
-        // The command line holds a value of .env.
-        self.answer_within(&run, Duration::from_secs(120))
-            .map_err(|_| Failure::new("a throw-away container gave no answer within 120 s").into())
+        self.said_within(&run, Duration::from_secs(120))
+    }
+}
+
+/// Options of `docker run` that ask for GPUs. CDI's own names are devices.
+fn gpu_options(gpus: &str) -> Vec<&str> {
+    let ids = gpus.trim_matches('"').trim_start_matches("device=");
+    if !ids.contains("nvidia.com/gpu=") {
+        return vec!["--gpus", gpus];
+    }
+    ids.split(',').flat_map(|id| ["--device", id]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpus_are_asked_for_as_the_engine_knows_them() {
+        for (gpus, want) in [
+            ("all", "--gpus all"),
+            ("\"device=0,3\"", "--gpus \"device=0,3\""),
+            (
+                "\"device=nvidia.com/gpu=0,nvidia.com/gpu=1\"",
+                "--device nvidia.com/gpu=0 --device nvidia.com/gpu=1",
+            ),
+        ] {
+            assert_eq!(gpu_options(gpus).join(" "), want);
+        }
     }
 }

@@ -83,10 +83,13 @@ impl Docker {
     /// The same with [`files::CPU_FILE`] added, where the repository has it and
     /// the user has not named it.
     pub fn on_cpu(&self, on_cpu: bool) -> Docker {
-        let adds = on_cpu
-            && self.root.join(files::CPU_FILE).is_file()
-            && !self.files.iter().any(|file| file == files::CPU_FILE);
+        let adds = on_cpu && self.root.join(files::CPU_FILE).is_file() && !self.names_cpu_file();
         Docker { on_cpu: adds, ..self.clone() }
+    }
+
+    /// Whether the user's own files hold [`files::CPU_FILE`].
+    pub fn names_cpu_file(&self) -> bool {
+        self.files.iter().any(|file| file == files::CPU_FILE)
     }
 
     /// Whether [`files::CPU_FILE`] is added to the user's own.

@@ -22,7 +22,7 @@ const CODES: &[(u64, &str, &str, &str)] = &[
         34,
         "the libcuda in the container is a stub for building",
         "Take the stubs directory out of LD_LIBRARY_PATH.",
-        "cargo xtask fast",
+        "cargo xtask fast   # afterwards",
     ),
     (
         46,
@@ -80,6 +80,10 @@ pub fn cut_short(report: &Report) -> Finding {
 /// One that does not run is not started for it.
 pub fn fixed_by_a_new_container(finding: Finding, facts: &Facts) -> Finding {
     match facts.lasting() {
+        Ok(Some(_)) if facts.fixed.contains(&Fix::Recreate) => finding.remedy(
+            "A new container did not help: reboot the engine's machine.",
+            &["sudo dmesg | grep -i nvrm   # on the engine's machine"],
+        ),
         Ok(Some(_)) => finding.fix(Fix::Recreate),
         _ => finding,
     }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::{finding::Trouble, http, project::EnvFile};
+use super::{Fix, finding::Trouble, http, project::EnvFile};
 use crate::{
     compose::{Container, Docker, Engine, Image, Machine, Project, SERVICE, files},
     decide::Situation,
@@ -20,6 +20,7 @@ use crate::{
     sources,
     state::{self, Ground},
     torch::{PROBE, Report},
+    trial,
 };
 
 /// Seconds after which the probe ends itself; below docker's own cap, so that
@@ -54,6 +55,8 @@ pub struct Facts {
     root: PathBuf,
     /// Whether the user wants a machine without a card to be a fault.
     pub require_gpu: bool,
+    /// What `--fix` did already, whether or not it helped.
+    pub fixed: Vec<Fix>,
     /// Threads may hand it on, but not share it.
     docker: Fact<Mutex<Docker>>,
     endpoint: Fact<String>,
@@ -73,7 +76,7 @@ pub struct Facts {
     device: Fact<Device>,
     service: Fact<Service>,
     logs: Fact<String>,
-    port: Fact<()>,
+    port: Fact<Option<(String, Trouble)>>,
     health: Fact<http::Answer>,
     inside: Fact<Report>,
     torch: Fact<Report>,
@@ -139,17 +142,17 @@ impl Facts {
         self.project.or_ask(|| {
             self.docker()?.project().map_err(|error| {
                 let trouble = Trouble::from(error);
-                Trouble { says: self.without_values(&trouble.says), ..trouble }.into()
+                Trouble { says: self.without_values(&trouble.says, &[]), ..trouble }.into()
             })
         })
     }
 
-    /// A text of somebody else's with no value of .env in it: Compose, for one,
-    /// quotes what it can't read.
-    fn without_values(&self, text: &str) -> String {
-        let env = fs_err::read_to_string(self.root.join(".env")).unwrap_or_default();
+    /// A text of somebody else's with no value of .env in it, and none of `more`:
+    /// Compose, for one, quotes what it can't read.
+    fn without_values(&self, text: &str, more: &[String]) -> String {
+        let lines = more.iter().flat_map(|value| value.lines()).map(|line| line.trim().to_owned());
+        let mut values: Vec<_> = files::values(&self.root).into_iter().chain(lines).collect();
         // What is shorter hides nothing, and is all over the place.
-        let mut values = files::values(&env);
         values.retain(|value| value.len() >= 4);
         // One may be part of another.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
@@ -195,17 +198,14 @@ impl Facts {
         let ask = || {
             self.engine()?;
             let docker = self.docker()?;
-            // The probe says so too, where it runs without being told the device.
-            if let Ok(Some(_)) = self.lasting()
-                && let Ok(Report { machine: Some(machine), .. }) = self.inside()
-            {
-                return Ok(Some(machine.clone()));
+            let own: Vec<_> =
+                self.image().ok().flatten().map(|i| i.id.clone()).into_iter().collect();
+            let container = self.container().ok().flatten();
+            if let Some(machine) = docker.machine(container, &own) {
+                return Ok(Some(machine));
             }
-            let images = match self.image() {
-                Ok(Some(image)) => vec![image.id.clone()],
-                _ => docker.some_images().unwrap_or_default(),
-            };
-            Ok(docker.machine(self.container().ok().flatten(), &images))
+            // The service's image may be missing, or without a shell.
+            Ok(docker.machine(None, &docker.some_images().unwrap_or_default()))
         };
         self.machine.or_ask(ask).map(Option::as_ref)
     }
@@ -227,13 +227,15 @@ impl Facts {
             let wanted = self.forced() == Ok(Some(Device::Gpu)) || self.card()? == Some(true);
             ensure!(wanted, "there is no card to hand out");
             let image = self.some_image()?.context("no image is at hand to try it with")?;
-            self.docker()?.try_gpus(image, "all")
+            // As the service does: an engine may have some and not others.
+            let gpus = self.project().ok().and_then(|project| project.gpus.as_deref());
+            self.docker()?.try_gpus(image, gpus.unwrap_or("all"))
         };
         self.refusal.or_ask(ask).map(Option::as_ref)
     }
 
-    /// What the service is to run on. A card out of reach hides nothing else:
-    /// the rest is looked at as if on the CPU.
+    /// What the service is to run on: what serves on a card goes on to do so where
+    /// the engine would not hand it out again.
     pub fn device(&self) -> Result<Device, Trouble> {
         let ask = || {
             if let Ok(Some(forced)) = self.forced() {
@@ -241,8 +243,7 @@ impl Facts {
             }
             Ok(match self.card()? {
                 None => Device::Unknown,
-                Some(true) if self.refusal()?.is_none() => Device::Gpu,
-                Some(true) => Device::Cpu("Docker cannot reach the card"),
+                Some(true) => Device::Gpu,
                 Some(false) => Device::Cpu("no NVIDIA card on the engine's machine"),
             })
         };
@@ -265,18 +266,25 @@ impl Facts {
     pub fn logs(&self) -> Result<&String, Trouble> {
         self.logs.or_ask(|| {
             let container = self.container()?.context("there is no container")?;
-            Ok(self.without_values(&self.docker()?.last_words(container, 5)))
+            let values = &self.project()?.values;
+            Ok(self.without_values(&self.docker()?.last_words(container, 5), values))
         })
     }
 
-    /// An error where a port that the service is to publish is taken.
-    pub fn port(&self) -> Result<(), Trouble> {
+    /// The first address that the service is to publish on and can't, and why.
+    pub fn port(&self) -> Result<Option<&(String, Trouble)>, Trouble> {
         let ask = || {
             let image = self.some_image()?.context("no image is at hand to try it with")?;
             let docker = self.docker()?;
-            self.project()?.ports.iter().try_for_each(|address| docker.try_port(image, address))
+            for address in trial::to_publish(self.project()?, self.container()?) {
+                if let Some(refusal) = docker.port_refusal(image, address)? {
+                    let trouble = Trouble::from(anyhow::Error::from(refusal));
+                    return Ok(Some((address.clone(), trouble)));
+                }
+            }
+            Ok(None)
         };
-        self.port.or_ask(ask).copied()
+        self.port.or_ask(ask).map(Option::as_ref)
     }
 
     /// What the service answers on its published port.
@@ -339,8 +347,7 @@ impl Facts {
     /// Nothing is known, and nothing can be asked.
     pub fn none() -> Facts {
         let facts = Facts::about(Path::new("/nonexistent"), false);
-        let nobody =
-            Trouble { says: "nobody to ask".to_owned(), remedy: super::finding::Remedy::default() };
+        let nobody = Trouble { says: "nobody to ask".to_owned(), ..Trouble::default() };
         let _ = facts.docker.0.set(Err(nobody));
         facts
     }
@@ -351,7 +358,11 @@ macro_rules! settable {
     ($($set:ident $fact:ident: $kind:ty;)*) => {
         impl Facts {
             $(pub fn $set(self, answer: Result<$kind, &str>) -> Facts {
-                let trouble = |says: &str| Trouble { says: says.to_owned(), remedy: super::finding::Remedy::default() };
+                let trouble = |says: &str| Trouble {
+                    says: says.to_owned(),
+                    unanswered: says.contains("gave no answer"),
+                    ..Trouble::default()
+                };
                 let _ = self.$fact.0.set(answer.map_err(trouble));
                 self
             })*
@@ -375,7 +386,7 @@ settable! {
     with_machine machine: Option<Machine>;
     with_refusal refusal: Option<String>;
     with_service service: Service;
-    with_port port: ();
+    with_port port: Option<(String, Trouble)>;
     with_health health: http::Answer;
     with_inside inside: Report;
     with_torch torch: Report;

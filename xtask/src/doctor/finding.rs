@@ -77,10 +77,12 @@ pub enum Fix {
 }
 
 /// Why a fact is not known, and what to do about it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trouble {
     pub says: String,
     pub remedy: Remedy,
+    /// There was no answer, or none that can be read: nothing is known to be wrong.
+    pub unanswered: bool,
 }
 
 impl std::fmt::Display for Trouble {
@@ -101,6 +103,7 @@ impl From<anyhow::Error> for Trouble {
         Trouble {
             says: failure::line(&error),
             remedy: Remedy { text: advice.join("; "), commands },
+            unanswered: failure::is_unanswered(&error),
         }
     }
 }
@@ -144,8 +147,12 @@ impl Finding {
         Finding { absent: true, ..Finding::skipped(why) }
     }
 
-    /// A fault that an error describes; its hints are the remedy.
+    /// A fault that an error describes, unless that is the lack of an answer; its
+    /// hints are the remedy.
     pub fn of(trouble: &Trouble) -> Finding {
+        if trouble.unanswered {
+            return Finding::unknown(trouble);
+        }
         let mut remedy = trouble.remedy.clone();
         if remedy == Remedy::default() {
             remedy.commands.push("docker info   # what docker itself says".to_owned());
@@ -202,5 +209,14 @@ mod tests {
         let want = Remedy { text: "do it".into(), commands: vec!["sudo do it".into()] };
         assert_eq!(finding.remedy, Some(want.clone()));
         assert_eq!(Finding::unknown(&again).remedy, Some(want));
+    }
+
+    #[test]
+    fn no_answer_is_no_fault() {
+        let slow = anyhow::Error::from(Failure::unanswered("too slow")).context("asking");
+        let unreadable = serde_json::from_str::<u8>("?").context("reading").unwrap_err();
+        for error in [slow, unreadable] {
+            assert_eq!(Finding::of(&Trouble::from(error)).status, Status::Error);
+        }
     }
 }

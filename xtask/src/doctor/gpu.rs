@@ -3,29 +3,21 @@
 
 use super::{Facts, Finding, cuda::fixed_by_a_new_container, driver, finding::Trouble};
 use crate::{
-    compose::SERVICE,
+    compose::{SERVICE, files},
     device::{Device, SETTING},
     failure::Failure,
 };
 
-/// What docker or nvidia-smi say when the driver is to blame, rather than the
-/// engine's way to it; in lowercase.
-const DRIVERS_FAULT: [&str; 6] = [
-    "driver/library version mismatch",
-    "driver not loaded",
-    "communicate with the nvidia driver",
-    "libnvidia-ml.so",
-    "unsatisfied condition",
-    "no adapters were found",
-];
-
 /// The part of a compose file that asks for a GPU.
 const REQUEST: &str = "\
-Under the service in docker-compose.yml:
+Ask for it under the service in docker-compose.yml:
 deploy:
   resources:
     reservations:
-      devices: [{driver: nvidia, count: all, capabilities: [gpu]}]";
+      devices:
+        - driver: nvidia
+          count: all
+          capabilities: [gpu]";
 
 pub fn card(facts: &Facts) -> Finding {
     let required = facts.require_gpu || matches!(facts.forced(), Ok(Some(Device::Gpu)));
@@ -58,15 +50,13 @@ pub fn driver(facts: &Facts) -> Finding {
         Ok(machine) => machine.cloned().unwrap_or_default(),
         Err(trouble) => return Finding::unknown(&trouble),
     };
-    // What nvidia-smi says in the container, what docker says when it starts one.
+    // nvidia-smi may have troubles of its own in a container, but not this one.
     let smi = facts.inside().ok().and_then(|report| report.driver.smi.clone());
+    let smi = smi.filter(|text| text.to_lowercase().contains("version mismatch"));
     let said = [smi, facts.refusal().ok().flatten().cloned()];
-    let blames = |text: &&String| {
-        let text = text.to_lowercase();
-        DRIVERS_FAULT.iter().any(|mark| text.contains(mark))
-    };
-    if let Some(text) = said.iter().flatten().find(blames) {
-        return of_docker(text);
+    let blamed = said.iter().flatten().find_map(|text| Some((Failure::of_driver(text)?, text)));
+    if let Some((failure, text)) = blamed {
+        return of_failure(failure, text);
     }
     let is_wsl = facts.engine().is_ok_and(|engine| engine.is_wsl);
     let Some(there) = machine.driver else {
@@ -74,7 +64,7 @@ pub fn driver(facts: &Facts) -> Finding {
             Finding::ok("that of Windows (WSL2)")
         } else {
             Finding::fail("no NVIDIA driver is loaded on the engine's machine").remedy(
-                "Install it there, and reboot.",
+                &format!("Install it there, and reboot; or do without the card: {SETTING}=cpu."),
                 &["nvidia-smi   # on the engine's machine, whether it works"],
             )
         };
@@ -111,8 +101,7 @@ pub fn driver(facts: &Facts) -> Finding {
 }
 
 /// A known failure in the user's words, with what was said as evidence.
-fn of_docker(text: &str) -> Finding {
-    let failure = Failure::of_command("docker run --gpus all", 125, text);
+fn of_failure(failure: Failure, text: &str) -> Finding {
     let finding = Finding::of(&Trouble::from(anyhow::Error::from(failure)));
     finding.evidence(text.trim().lines().map(str::to_owned))
 }
@@ -121,7 +110,7 @@ pub fn engine(facts: &Facts) -> Finding {
     match facts.refusal() {
         Err(trouble) => Finding::unknown(&trouble),
         Ok(None) => Finding::ok("the engine hands out the GPUs"),
-        Ok(Some(text)) => of_docker(text),
+        Ok(Some(text)) => of_failure(Failure::of_command("docker run", 125, text), text),
     }
 }
 
@@ -132,6 +121,13 @@ pub fn request(facts: &Facts) -> Finding {
         (Err(trouble), _) | (_, Err(trouble)) => return Finding::unknown(&trouble),
     };
     match (&project.gpus, container) {
+        (None, _) if facts.docker().is_ok_and(|docker| docker.names_cpu_file()) => Finding::fail(
+            format!("COMPOSE_FILE names {}, which takes the GPU away", files::CPU_FILE),
+        )
+        .remedy(
+            "Take that file out of COMPOSE_FILE, in the environment or in .env.",
+            &["cargo xtask restart   # afterwards"],
+        ),
         (None, _) => Finding::fail(format!("`{SERVICE}` does not ask for a GPU"))
             .remedy(REQUEST, &["cargo xtask restart   # afterwards"]),
         (Some(_), Some(container)) if !container.has_gpus => {

@@ -1,7 +1,9 @@
 //! Every known fault of a GPU machine, as docker, the driver and torch tell it,
 //! and the one finding that it ends in.
 
-use super::{Facts, Finding, Status, checks::GROUPS, examine, gpu, project::EnvFile};
+use std::time::Duration;
+
+use super::{Facts, Finding, Status, checks::GROUPS, examine, gpu, print, project::EnvFile};
 use crate::{
     compose::{Container, Engine, Image, Machine, Project},
     device::Device,
@@ -23,6 +25,7 @@ struct Machinery {
     torch: String,
     code: i32,
     stderr: &'static str,
+    timed_out: Option<Duration>,
 }
 
 const NODES: &str = r#"{"/dev/nvidia0": "ok", "/dev/nvidiactl": "ok", "/dev/nvidia-uvm": "ok"}"#;
@@ -51,6 +54,7 @@ fn well() -> Machinery {
             .to_owned(),
         code: 0,
         stderr: "",
+        timed_out: None,
     }
 }
 
@@ -69,6 +73,7 @@ impl Machinery {
                 code: self.code,
                 stdout: stdout.into(),
                 stderr: self.stderr.into(),
+                timed_out: self.timed_out,
             })
         };
         let gpus = self.asks.then(|| "all".to_owned());
@@ -220,6 +225,31 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
             "runs the old one",
             "reboot",
         ),
+        // What nvidia-smi lacks in the container is no fault of the driver's.
+        (
+            well()
+                .but("GPU 0: NVIDIA A100-SXM4-40GB", "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.")
+                .but(r#""libcuda": "ok""#, r#""libcuda": "libcuda.so.1: cannot open shared object file""#),
+            "gpu-libcuda",
+            Fail,
+            "does not load",
+            "compute",
+        ),
+        (
+            refused("nvidia-container-cli: couldn't find libnvidia-ml.so library in your system"),
+            "gpu-driver",
+            Fail,
+            "has no NVIDIA driver",
+            "install the driver there",
+        ),
+        (
+            refused("error during container init: failed to fulfil mount request: open /usr/lib/x86_64-linux-gnu/libnvidia-ml.so.535.161.07: no such file or directory"),
+            "gpu-engine",
+            Fail,
+            "out of date",
+            "nvidia-ctk cdi generate",
+        ),
+        (Machinery { kernel_module: None, ..well() }, "gpu-driver", Fail, "no NVIDIA driver", "XTASK_DEVICE=cpu"),
         // 8
         (
             refused("OCI runtime create failed: runc create failed: unable to start container process: error during container init: failed to fulfil mount request: open /usr/lib/x86_64-linux-gnu/libEGL_nvidia.so.535.161.07: no such file or directory: unknown"),
@@ -263,7 +293,7 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
             "nvidia-smi",
         ),
         // 15
-        (well().but("2147483648", "67108864"), "shm", Warn, "bus error", "shm_size: 2gb"),
+        (well().but("2147483648", "67108864"), "shm", Warn, "64 MB (Docker's default): data-loader", "shm_size: 2gb"),
         // Layers without a row of their own.
         (well().but(NODES, "{}"), "gpu-nodes", Fail, "no /dev/nvidia*", "Recreate it"),
         (
@@ -290,12 +320,25 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
         (well().but(r#""kernel": "ok""#, r#""kernel": "wrong result""#), "gpu-kernel", Fail, "wrong result", "dmesg"),
         // What hangs or crashes is named, and no failure.
         (cut("{\"cuInit\"", "Timeout (0:00:50)!\n", 1), "gpu-init", Error, "(cuInit) hangs", "reboot"),
+        // One that hangs in the kernel is ended from outside.
+        (
+            Machinery { timed_out: Some(Duration::from_secs(60)), ..cut("{\"cuInit\"", "", 137) },
+            "gpu-init",
+            Error,
+            "(cuInit) hangs: no end after 60 s",
+            "reboot",
+        ),
         (cut("{\"cuInit\"", "", 139), "gpu-init", Error, "exit code 139 (segmentation fault)", "reboot"),
         (cut("{\"nodes\"", "", 137), "gpu-nodes", Error, "exit code 137", "reboot"),
     ] {
         let (first, finding) = machinery.first_fault().unwrap_or_else(|| panic!("{message}"));
         assert_eq!((first, finding.status), (id, status), "{message}: {finding:?}");
         assert!(finding.message.contains(message), "{message}: {}", finding.message);
+        if let Some(remedy) = &finding.remedy {
+            let next = print::step(remedy);
+            assert!(!next.contains("# after"), "{message}: {next}");
+            assert!(!next.starts_with("nvidia-smi") || remedy.text.starts_with("See "), "{next}");
+        }
         let has = finding.remedy.map(|r| r.text + " " + &r.commands.join(" ")).unwrap_or_default();
         assert!(has.contains(remedy), "{remedy}: {has}");
     }
@@ -307,6 +350,46 @@ fn hidden_by(visible: &str) -> Machinery {
         r#"{"devices": ["NVIDIA A100-SXM4-40GB"], "#,
         r#"{"devices": [], "why": "RuntimeError: No CUDA GPUs are available", "#,
     )
+}
+
+#[test]
+fn the_last_line_is_what_mends_it() {
+    for (machinery, next) in [
+        (
+            Machinery { refusal: Some("could not select device driver"), ..well() },
+            "sudo apt-get install nvidia-container-toolkit   # from NVIDIA's own package source",
+        ),
+        (
+            Machinery { asks: false, has: false, ..well() },
+            "Ask for it under the service in docker-compose.yml",
+        ),
+        (
+            Machinery { kernel_module: Some("470.57.02"), ..well() },
+            "Upgrade the NVIDIA driver of the engine's machine, and reboot it.",
+        ),
+        (
+            well().but("2147483648", "67108864"),
+            "Write `shm_size: 2gb` under the service in docker-compose.yml.",
+        ),
+        (
+            hidden_by(r#"{"kind": "empty"}"#),
+            "Remove it from .env and the compose file, or correct it: numbers from 0 on.",
+        ),
+    ] {
+        assert_eq!(print::step(&machinery.first_fault().unwrap().1.remedy.unwrap()), next);
+    }
+}
+
+#[test]
+fn a_model_that_is_loaded_may_fill_the_memory() {
+    let facts = well().but("41000000000", "9000000000").facts();
+    let ready = super::http::Answer {
+        address: String::new(),
+        status: 200,
+        body: r#"{"model": "ready"}"#.into(),
+    };
+    let finding = super::kernel::memory(&facts.with_health(Ok(ready)));
+    assert_eq!(finding.status, Status::Ok, "{finding:?}");
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpStream, ToSocketAddrs as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
-/// For the connection, and again for each block of the answer.
+/// For the whole of it.
 const CAP: Duration = Duration::from_secs(5);
 
 /// What a server answered.
@@ -18,6 +18,14 @@ pub struct Answer {
     pub address: String,
     pub status: u32,
     pub body: String,
+}
+
+impl Answer {
+    /// Whether the service says that its model is loaded.
+    pub fn is_ready(&self) -> bool {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        self.status == 200 && body["model"] == "ready"
+    }
 }
 
 /// The address under which a port that the engine published on `address` is
@@ -42,24 +50,40 @@ pub fn from_here(address: &str, endpoint: &str) -> String {
     format!("{bare}:{port}")
 }
 
-/// Asks for `path` once.
+/// Asks for `path` once. Once the status is there, a body that does not come to
+/// its end in time does no harm.
 ///
 /// # Errors
 /// When nobody listens there, or what answers speaks no HTTP.
 pub fn get(address: &str, path: &str) -> Result<Answer> {
+    get_within(address, path, CAP)
+}
+
+fn get_within(address: &str, path: &str, cap: Duration) -> Result<Answer> {
+    let started = Instant::now();
     let asking = || format!("asking http://{address}{path}");
     let resolved = address
         .to_socket_addrs()
         .with_context(asking)?
         .next()
         .context("the host has no address")?;
-    let mut stream = TcpStream::connect_timeout(&resolved, CAP).with_context(asking)?;
-    stream.set_read_timeout(Some(CAP))?;
+    let mut stream = TcpStream::connect_timeout(&resolved, cap).with_context(asking)?;
+    stream.set_write_timeout(Some(cap))?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).with_context(asking)?;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut block) = (Vec::new(), [0; 4096]);
     // More than this is no answer to how one is.
-    stream.take(1 << 20).read_to_end(&mut bytes).with_context(asking)?;
+    while bytes.len() < 1 << 20 && !is_whole(&bytes) {
+        let left = cap.saturating_sub(started.elapsed()).max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut block) {
+            Ok(0) => break,
+            Ok(n) if started.elapsed() < cap => bytes.extend_from_slice(&block[..n]),
+            _ if head_of(&bytes).is_some() => break,
+            Ok(_) => bail!("{}: no answer within {} s", asking(), cap.as_secs()),
+            Err(error) => return Err(error).with_context(asking),
+        }
+    }
     let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -67,9 +91,63 @@ pub fn get(address: &str, path: &str) -> Result<Answer> {
     Ok(Answer { address: address.to_owned(), status, body: body.to_owned() })
 }
 
+/// Status line and headers, once all of them are there.
+fn head_of(bytes: &[u8]) -> Option<(String, usize)> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some((String::from_utf8_lossy(&bytes[..end]).to_lowercase(), end + 4))
+}
+
+/// Whether all came that `Content-Length` announces; a server may then keep the
+/// connection open.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some((head, end)) = head_of(bytes) else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    length.and_then(|n| n.trim().parse().ok()).is_some_and(|n: usize| bytes.len() >= end + n)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server that writes `parts` with a pause after each, and hangs up then or not.
+    fn server(parts: &'static [&'static str], hangs_up: bool) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            for part in parts {
+                let _ = stream.write_all(part.as_bytes());
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            if !hangs_up {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_server_has_one_cap_for_all_it_says() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+        const BARE: &str = "HTTP/1.1 503 x\r\n\r\n";
+        const SLOW: &[&str] = &["H"; 100];
+        for (parts, hangs_up, want) in [
+            (&[HEAD, "{}"][..], false, Some((200, "{}"))),
+            (&[HEAD, "{"], false, Some((200, "{"))),
+            (&[BARE, "a", "b"], true, Some((503, "ab"))),
+            (&[BARE, "a"], false, Some((503, "a"))),
+            (&["HTTP/1.1 200"], false, None),
+            (SLOW, false, None),
+            (&["SSH-2.0-x\r\n"], true, None),
+        ] {
+            let started = Instant::now();
+            let answer = get_within(&server(parts, hangs_up), "/health", Duration::from_secs(2));
+            assert!(started.elapsed() < Duration::from_secs(6), "{parts:?}");
+            let got = answer.as_ref().ok().map(|answer| (answer.status, &*answer.body));
+            assert_eq!(got, want, "{parts:?} {answer:?}");
+        }
+    }
 
     #[test]
     fn a_remote_engines_ports_are_at_its_host() {

@@ -93,9 +93,11 @@ pub fn memory(facts: &Facts) -> Finding {
             "It needs a card with 27 to 29 GB.",
             &["nvidia-smi   # on the engine's machine"],
         )
+    } else if free < NEEDED && facts.health().is_ok_and(|answer| answer.is_ready()) {
+        Finding::ok(format!("{found}; the service's own model is loaded"))
     } else if free < NEEDED {
         Finding::warn(format!("{found}: another model does not fit")).remedy(
-            "Step1X-3D needs 27 to 29 GB; that may be the service itself. See who holds it.",
+            "See who holds it: Step1X-3D needs 27 to 29 GB.",
             &["nvidia-smi   # on the engine's machine"],
         )
     } else {
@@ -113,12 +115,17 @@ pub fn shm(facts: &Facts) -> Finding {
             if bytes > 64 << 20 {
                 return Finding::ok(found);
             }
+            // Decimal elsewhere, it would read like more than it is.
+            let found = match bytes {
+                0x400_0000 => "64 MB (Docker's default)".to_owned(),
+                _ => found,
+            };
             Finding::warn(format!("{found}: data-loader workers end with a bus error"))
                 .found(found)
                 .expected("more than 64 MB")
                 .remedy(
-                    "Under the service in docker-compose.yml: `shm_size: 2gb`",
-                    &["cargo xtask restart"],
+                    "Write `shm_size: 2gb` under the service in docker-compose.yml.",
+                    &["cargo xtask restart   # afterwards"],
                 )
         }
         (Err(trouble), _) | (_, Err(trouble)) => Finding::unknown(&trouble),

@@ -36,7 +36,11 @@ use self::{
     checks::{Check, GROUPS},
     facts::Facts,
 };
-use crate::{cli, failure::Failure, process};
+use crate::{
+    cli,
+    failure::{self, Failure},
+    process,
+};
 
 /// What became of one check.
 struct Outcome {
@@ -56,34 +60,41 @@ impl Outcome {
 
 /// Runs the checks that `args` name for the clone at `root`, prints what they
 /// found for people or as one JSON document, and returns the exit code: 1 if
-/// anything failed. Changes nothing unless asked to.
+/// anything failed, a fix too. Changes nothing unless asked to.
 ///
 /// # Errors
-/// With exit code 2 for a check that does not exist, with 130 after Ctrl-C, and
-/// when a fix fails.
+/// With exit code 2 for a check that does not exist, and with 130 after Ctrl-C.
 pub fn run(root: &Path, args: &cli::Doctor) -> Result<i32> {
     if args.list {
         print::list();
         return Ok(0);
     }
     let selection = select(&args.checks)?;
-    let mut applied = Vec::new();
+    let (mut applied, mut all_fixed) = (Vec::new(), true);
     loop {
-        let facts = Facts::about(root, args.require_gpu);
+        let mut facts = Facts::about(root, args.require_gpu);
+        facts.fixed.clone_from(&applied);
         let outcomes = examine(&selection, &facts, |outcome| {
             if !args.json {
                 print::outcome(outcome, args.verbose);
             }
         });
         process::interrupted()?;
-        let fixes = outcomes.iter().filter_map(|outcome| outcome.finding.fix);
-        let fix = fixes.into_iter().find(|fix| args.fix && !applied.contains(fix));
-        if let Some(fix) = fix {
-            fix.apply(root)?;
+        // What is broken comes before what deserves a look.
+        let mut fixable: Vec<_> = outcomes.iter().filter(|o| args.fix && o.shown()).collect();
+        fixable.sort_by_key(|outcome| outcome.finding.status != Status::Fail);
+        let mut fixes = fixable.iter().filter_map(|outcome| outcome.finding.fix);
+        if let Some(fix) = fixes.find(|fix| !applied.contains(fix)) {
+            // One that fails is no reason to leave the others out.
+            if let Err(error) = fix.apply(root) {
+                process::interrupted()?;
+                warn!("{}", failure::render(&error).trim_end());
+                all_fixed = false;
+            }
             applied.push(fix);
             continue;
         }
-        let ok = outcomes.iter().all(|outcome| outcome.finding.status != Status::Fail);
+        let ok = all_fixed && outcomes.iter().all(|outcome| outcome.finding.status != Status::Fail);
         if args.json {
             say!("{:#}", print::document(&outcomes, ok));
         } else {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Status, checks::GROUPS};
+use super::{Outcome, Status, checks::GROUPS, finding::Remedy};
 use crate::report;
 
 /// Columns of a check's title.
@@ -71,13 +71,26 @@ pub fn end(outcomes: &[Outcome]) -> String {
         .filter_map(with)
         .find_map(|finding| finding.remedy.as_ref());
     lines.push(match next {
-        Some(remedy) => format!("next: {}", remedy.commands.first().unwrap_or(&remedy.text)),
+        Some(remedy) => format!("next: {}", step(remedy)),
         None if with(Status::Error).is_some() => {
             "nothing known to be broken, but not all could be checked".to_owned()
         }
         None => "nothing to mend".to_owned(),
     });
     lines.join("\n")
+}
+
+/// What to do first: a command, or the sentence where the command only comes
+/// after it or only looks.
+pub fn step(remedy: &Remedy) -> &str {
+    let sentence = remedy.text.lines().next().unwrap_or_default().trim_end_matches(':');
+    let looks = ["nvidia-smi", "sudo dmesg", "docker ps", "docker system df", "ls "];
+    let is_act = !sentence.is_empty() && !sentence.starts_with("See ");
+    let follows = |c: &str| c.contains("# after") || looks.iter().any(|look| c.starts_with(look));
+    match remedy.commands.first() {
+        Some(command) if !(is_act && follows(command)) => command,
+        _ => sentence,
+    }
 }
 
 /// The document of `doctor --json`, version 2; the README describes it.

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Facts, Finding, Fix, Status};
+use super::{Facts, Finding, Fix, Status, finding::Remedy};
 use crate::{
     compose::{SERVICE, files},
-    device, report,
+    device,
+    failure::Failure,
+    report,
     requirements::PATH,
-    sources,
+    sources, trial,
 };
 
 /// Bytes that a full build needs while both images are there.
@@ -37,7 +39,11 @@ impl EnvFile {
     pub fn read(root: &Path, wrong_device: bool) -> Result<EnvFile> {
         let read = |name: &str| -> Result<_> {
             let path = root.join(name);
-            let text = path.is_file().then(|| fs_err::read_to_string(path)).transpose()?;
+            let text = path.is_file().then(|| fs_err::read_to_string(path)).transpose();
+            let text = text.map_err(|error| {
+                Failure::new(format!("{name} cannot be read: {error}"))
+                    .advice(format!("Save {name} as UTF-8, and see that you may read it."))
+            })?;
             Ok(text.map(|text| files::keys(&text)))
         };
         let example = read(".env.example")?;
@@ -142,17 +148,24 @@ pub fn port(facts: &Facts) -> Finding {
         return Finding::skipped("the service publishes none");
     }
     let ports = project.ports.join(", ");
-    if container.is_some_and(|c| ["running", "restarting", "paused"].contains(&&*c.state)) {
+    if trial::to_publish(project, container).next().is_none() {
         return Finding::ok(format!("{ports}, held by our container"));
     }
     match (facts.some_image(), facts.port()) {
         (Ok(None), _) => Finding::skipped("no image is at hand to try it with"),
-        (_, Ok(())) => Finding::ok(format!("{ports} is free")),
-        (_, Err(trouble)) => {
-            let number = ports.rsplit(':').next().unwrap_or_default();
+        (_, Ok(None)) => Finding::ok(format!("{ports} is free")),
+        (_, Err(trouble)) => Finding::unknown(&trouble),
+        (_, Ok(Some((_, trouble)))) if trouble.remedy == Remedy::default() => {
+            Finding::unknown(trouble)
+        }
+        (_, Ok(Some((address, trouble)))) if !trouble.says.contains("is taken") => {
+            Finding::of(trouble).found(address)
+        }
+        (_, Ok(Some((address, trouble)))) => {
+            let number = address.rsplit(':').next().unwrap_or_default();
             let who =
                 format!("docker ps --filter publish={number}   # whether a container holds it");
-            Finding::fail(trouble.says).found(&ports).remedy(
+            Finding::fail(&trouble.says).found(address).remedy(
                 "End what holds it, or name a free port by BACKEND_PORT in .env.",
                 &[&who, "cargo xtask up"],
             )
@@ -287,24 +300,50 @@ mod tests {
 
     #[test]
     fn a_port_is_free_ours_or_taken() {
-        let running = Container { state: "running".into(), ..Container::default() };
-        let with = |container: Option<Container>, taken: Result<(), &str>, image: Option<Image>| {
-            port(
-                &Facts::none()
-                    .with_project(Ok(project()))
-                    .with_container(Ok(container))
-                    .with_image(Ok(image))
-                    .with_port(taken),
-            )
+        let running = |address: &str| {
+            let asks_for = vec![address.to_owned()];
+            Some(Container { state: "running".into(), asks_for, ..Container::default() })
         };
+        let refused = |stderr: &str| {
+            let failure = crate::failure::Failure::of_command("docker run", 125, stderr);
+            Ok(Some(("127.0.0.1:8000".to_owned(), anyhow::Error::from(failure).into())))
+        };
+        type Port = Option<(String, crate::doctor::finding::Trouble)>;
+        let with =
+            |container: Option<Container>, taken: Result<Port, &str>, image: Option<Image>| {
+                port(
+                    &Facts::none()
+                        .with_project(Ok(project()))
+                        .with_container(Ok(container))
+                        .with_image(Ok(image))
+                        .with_port(taken),
+                )
+            };
         let image = Some(Image::default());
         assert!(
-            with(Some(running), Err("never asked"), image.clone())
+            with(running("0.0.0.0:8000"), Err("never asked"), image.clone())
                 .message
                 .contains("our container")
         );
-        assert_eq!(with(None, Ok(()), image.clone()).message, "127.0.0.1:8000 is free");
-        assert_eq!(with(None, Err("taken"), image).status, Status::Fail);
+        assert_eq!(with(None, Ok(None), image.clone()).message, "127.0.0.1:8000 is free");
+        for (container, answer, status) in [
+            (
+                None,
+                refused("Bind for 127.0.0.1:8000 failed: port is already allocated"),
+                Status::Fail,
+            ),
+            // Ours publishes another port than the compose file wants.
+            (running("127.0.0.1:18200"), refused("address already in use"), Status::Fail),
+            (
+                None,
+                refused("listen tcp4 203.0.113.9:8000: bind: cannot assign requested address"),
+                Status::Fail,
+            ),
+            (None, refused("something new"), Status::Error),
+            (None, Err("docker gave no answer"), Status::Error),
+        ] {
+            assert_eq!(with(container, answer, image.clone()).status, status);
+        }
     }
 
     #[test]

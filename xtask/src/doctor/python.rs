@@ -19,7 +19,9 @@ pub fn interpreter(facts: &Facts) -> Finding {
         (Some((version, path)), _) => {
             Finding::ok(version).evidence([format!("{path}, {}", place(facts))])
         }
-        (None, Some(why)) if hangs(why) => Finding::new(Status::Error, why),
+        (None, Some(why)) if report.hangs => Finding::new(Status::Error, why),
+        // Docker's own code: the container was not even started.
+        (None, Some(why)) if report.code == 125 => Finding::new(Status::Error, why),
         (None, why) => {
             let why = why.clone().unwrap_or_else(|| "python3 said nothing".to_owned());
             Finding::fail(why)
@@ -37,17 +39,13 @@ fn place(facts: &Facts) -> String {
     }
 }
 
-fn hangs(why: &str) -> bool {
-    why.contains(" hangs: ")
-}
-
 /// What the probe says of torch; a finding where it says nothing.
 pub fn known(facts: &Facts) -> Result<(&Report, &Torch), Box<Finding>> {
     let report = facts.torch().map_err(|trouble| Box::new(Finding::unknown(&trouble)))?;
     let finding = match &report.torch {
         Ok(torch) => return Ok((report, torch)),
         // Too slow is not yet broken.
-        Err(why) if hangs(why) => Finding::new(Status::Error, why).remedy(
+        Err(why) if report.hangs => Finding::new(Status::Error, why).remedy(
             "See whether the machine's disk is busy, and try again.",
             &["cargo xtask doctor torch"],
         ),
@@ -118,7 +116,7 @@ pub fn cuda_build(facts: &Facts) -> Finding {
             .expected("a wheel for CUDA")
             .remedy(
                 "Pin torch in the same install as all else, from an index with CUDA wheels.",
-                &["cargo xtask full"],
+                &["cargo xtask full   # afterwards"],
             ),
         (None, _) => Finding::ok("for the CPU alone"),
     }
@@ -132,7 +130,7 @@ pub fn custom_fwd(facts: &Facts) -> Finding {
         Ok((_, torch)) => Finding::fail("torch.amp.custom_fwd is missing, which Step1X-3D calls")
             .found(&torch.version)
             .expected("torch 2.4 or newer")
-            .remedy(&format!("Pin a newer torch in {PATH}."), &["cargo xtask full"]),
+            .remedy(&format!("Pin a newer torch in {PATH}."), &["cargo xtask full   # afterwards"]),
     }
 }
 
@@ -142,8 +140,8 @@ pub fn pins(facts: &Facts) -> Finding {
         (Ok(report), Ok(pins)) => (report, pins),
         (Err(trouble), _) | (_, Err(trouble)) => return Finding::unknown(&trouble),
     };
-    let others = pins.iter().filter(|(name, _)| !OWN.contains(&&***name));
-    let wrong: Vec<_> = others
+    let others = || pins.iter().filter(|(name, _)| !OWN.contains(&&***name));
+    let wrong: Vec<_> = others()
         .filter_map(|(name, pin)| match report.packages.get(name) {
             None => Some(format!("{name} is missing, pinned is {pin}")),
             Some(there) if !requirements::satisfies(there, pin) => {
@@ -153,7 +151,7 @@ pub fn pins(facts: &Facts) -> Finding {
         })
         .collect();
     match &*wrong {
-        [] => Finding::ok(format!("{0} of {0} as pinned", pins.len())),
+        [] => Finding::ok(format!("{0} of {0} as pinned", others().count())),
         [one] => full(Finding::fail(one)),
         [first, rest @ ..] => {
             full(Finding::fail(format!("{first}; and {} more differ", rest.len())))
@@ -183,7 +181,7 @@ pub fn dependencies(facts: &Facts) -> Finding {
             let more =
                 if rest.is_empty() { String::new() } else { format!("; and {} more", rest.len()) };
             Finding::warn(format!("{first}{more}"))
-                .remedy(&format!("Settle it in {PATH}."), &["cargo xtask full"])
+                .remedy(&format!("Settle it in {PATH}."), &["cargo xtask full   # afterwards"])
         }
     }
     .evidence(others.iter().cloned())
@@ -195,7 +193,7 @@ mod tests {
     use crate::process::Finished;
 
     fn report(stdout: &str) -> Report {
-        Report::parse(&Finished { code: 0, stdout: stdout.into(), stderr: String::new() })
+        Report::parse(&Finished { stdout: stdout.into(), ..Finished::default() })
     }
 
     fn with(inside: &str, torch: &str, requirements: &str) -> Facts {
@@ -241,6 +239,7 @@ mod tests {
             code: 1,
             stdout: r#"{"stage": "importing torch"}"#.into(),
             stderr: "Timeout (0:00:50)!\n".into(),
+            timed_out: None,
         });
         let finding = torch(&Facts::none().with_torch(Ok(slow)));
         assert_eq!(finding.status, Status::Error);
@@ -281,7 +280,7 @@ mod tests {
     fn every_pin_is_compared() {
         let inside = r#"{"packages": {"numpy": "2.0.0", "pillow": "10.3.0", "torch": "9"}, "unmet": ["a needs b>=2, found 1"]}"#;
         let facts = |requirements| with(inside, TORCH, requirements);
-        assert_eq!(pins(&facts("torch==2.5.1\npillow==10.3.0")).message, "2 of 2 as pinned");
+        assert_eq!(pins(&facts("torch==2.5.1\npillow==10.3.0")).message, "1 of 1 as pinned");
         assert_eq!(pins(&facts("numpy==1.26.4")).message, "numpy is 2.0.0, pinned is 1.26.4");
         let two = pins(&facts("numpy==1.26.4\neinops==0.8.0"));
         assert_eq!(two.message, "einops is missing, pinned is 0.8.0; and 1 more differ");

@@ -11,6 +11,14 @@ use crate::{
 };
 
 pub fn image(facts: &Facts) -> Finding {
+    let missing = || {
+        Finding::fail("not built yet")
+            .remedy("Build it; the first time takes several minutes.", &["cargo xtask up"])
+    };
+    // Known before all else that is asked about the service.
+    if let (Ok(None), Ok(Some(_))) = (facts.image(), facts.project().map(|p| &p.build)) {
+        return missing();
+    }
     let state = match facts.service() {
         Ok(state) => state,
         Err(trouble) => return Finding::of(&trouble),
@@ -19,8 +27,7 @@ pub fn image(facts: &Facts) -> Finding {
     let age = image.and_then(|image| report::age(&image.created)).unwrap_or_default();
     let found = format!("{age} old");
     let finding = match (&state.situation.image, decide::image_reason(&state.situation)) {
-        (ImageState::Missing, _) => Finding::fail("not built yet")
-            .remedy("Build it; the first time takes several minutes.", &["cargo xtask up"]),
+        (ImageState::Missing, _) => missing(),
         (_, Some(needed)) => Finding::warn(format!("{found}, and {}", needed.reasons.join("; ")))
             .found(found)
             .remedy(
@@ -246,6 +253,15 @@ mod tests {
             assert!(container.message.contains(message), "{}", container.message);
             assert!(container.status == S::Ok || container.remedy.is_some());
         }
+    }
+
+    #[test]
+    fn an_image_that_is_missing_is_that_whatever_else_nobody_can_say() {
+        let json = r#"{"name":"p","services":{"backend":{"build":{"context":"/x"}}}}"#;
+        let project = crate::compose::Project::parse(json).unwrap();
+        let facts = Facts::none().with_image(Ok(None)).with_project(Ok(project));
+        let finding = super::image(&facts.with_service(Err("no image is at hand")));
+        assert_eq!((finding.status, &*finding.message), (Status::Fail, "not built yet"));
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub fn engine(facts: &Facts) -> Finding {
             Finding::fail(format!("the Docker engine at {endpoint} does not answer")).remedy(
                 "Start it there, or take this machine's own engine.",
                 &[
-                    "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
                     "docker context ls   # which engine is meant",
+                    "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
                 ],
             )
         }
@@ -47,6 +47,7 @@ pub fn buildx(facts: &Facts) -> Finding {
     match facts.buildx_version() {
         // `github.com/docker/buildx v0.13.1 …`
         Ok(version) => Finding::ok(version.split(' ').nth(1).unwrap_or(version)),
+        Err(trouble) if trouble.unanswered => Finding::unknown(&trouble),
         Err(trouble) => Finding::fail("the buildx plugin is missing")
             .evidence([trouble.says])
             .remedy("docs.docker.com/build/install-buildx", &["cargo xtask up --setup"]),
@@ -57,6 +58,7 @@ pub fn buildx(facts: &Facts) -> Finding {
 pub fn git(facts: &Facts) -> Finding {
     match facts.git_version() {
         Ok(version) => Finding::ok(version),
+        Err(trouble) if trouble.unanswered => Finding::unknown(&trouble),
         Err(trouble) => Finding::warn("missing: Step1X-3D's sources cannot be fetched")
             .evidence([trouble.says])
             .remedy("Install it.", &["sudo apt-get install git   # on Debian and Ubuntu"]),
@@ -109,7 +111,7 @@ mod tests {
                 "tcp://10.0.0.7:2376",
                 "error during connect: Get \"http://10.0.0.7:2376/v1.50/info\": dial tcp 10.0.0.7:2376: i/o timeout",
                 "the Docker engine at tcp://10.0.0.7:2376 does not answer",
-                "unset DOCKER_HOST",
+                "docker context ls",
             ),
         ] {
             let trouble = says(stderr);
@@ -119,6 +121,19 @@ mod tests {
             let commands = finding.remedy.unwrap().commands.join("\n");
             assert!(finding.message.contains(message), "{}", finding.message);
             assert!(commands.starts_with(command), "{commands}");
+        }
+    }
+
+    #[test]
+    fn a_tool_that_gives_no_answer_is_not_known_to_be_broken() {
+        const SLOW: &str = "`docker x` gave no answer within 30 s";
+        for finding in [
+            engine(&Facts::none().with_engine(Err(SLOW))),
+            compose(&Facts::none().with_compose_version(Err(SLOW))),
+            buildx(&Facts::none().with_buildx_version(Err(SLOW))),
+            git(&Facts::none().with_git_version(Err(SLOW))),
+        ] {
+            assert_eq!(finding.status, Status::Error, "{finding:?}");
         }
     }
 

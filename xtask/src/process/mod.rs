@@ -8,9 +8,9 @@ mod stream;
 
 use std::{
     env, fmt,
-    io::{Read as _, Write as _},
+    io::Write as _,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{OnceLock, mpsc},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -94,42 +94,76 @@ impl fmt::Display for Invocation {
 }
 
 /// What a finished command left behind.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Finished {
     /// Exit code; 128 plus the signal's number for a command that was killed.
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
+    /// After how long it was killed, where it did not end by itself.
+    pub timed_out: Option<Duration>,
 }
 
-/// Runs a command for its answer, for at most `cap`. After a signal it has
-/// [`PATIENCE`] to end by itself.
+impl Finished {
+    /// # Errors
+    /// When the command did not end by itself: what it said is then no answer.
+    pub fn in_time(self, invocation: &Invocation) -> Result<Finished> {
+        match self.timed_out {
+            None => Ok(self),
+            Some(cap) => Err(Failure::unanswered(format!(
+                "`{invocation}` gave no answer within {} s",
+                cap.as_secs()
+            ))
+            .hint("docker info   # whether the engine answers at all")
+            .into()),
+        }
+    }
+}
+
+/// Runs a command for its answer, for at most `cap`.
 ///
 /// # Errors
-/// When the program can't be started, or gave no answer in time (it is then
-/// killed). A non-zero exit code is an answer. After a signal as [`interrupted`].
+/// As [`overhear`], and when it gave no answer in time.
 pub fn capture(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Finished> {
+    overhear(sh, invocation, cap)?.in_time(invocation)
+}
+
+/// Runs a command for at most `cap`, then kills it; keeps what it said until
+/// then. After a signal it has [`PATIENCE`] to end by itself.
+///
+/// # Errors
+/// When the program can't be started; after a signal as [`interrupted`]. A
+/// non-zero exit code is an answer.
+pub fn overhear(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Finished> {
     let started = Instant::now();
     let mut command = command(sh, invocation);
     let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()), invocation)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (sender, pipes) = mpsc::channel();
-    let read = |pipe: Option<Box<dyn std::io::Read + Send>>, which: usize| {
-        let sender = sender.clone();
+    let (sender, ends) = mpsc::channel();
+    let read = |pipe: Option<Box<dyn std::io::Read + Send>>| {
+        let (sender, said) = (sender.clone(), Arc::<Mutex<Vec<u8>>>::default());
+        let so_far = said.clone();
         thread::spawn(move || {
-            let mut bytes = Vec::new();
+            let mut block = [0; 4096];
             // A pipe that breaks ends the answer early; the exit code tells.
-            let _ = pipe.map(|mut p| p.read_to_end(&mut bytes));
-            let _ = sender.send((which, String::from_utf8_lossy(&bytes).into_owned()));
+            let mut next = |pipe: &mut dyn std::io::Read| match pipe.read(&mut block) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => true,
+                Ok(n @ 1..) => {
+                    bytes(&so_far).extend_from_slice(&block[..n]);
+                    true
+                }
+                _ => false,
+            };
+            let _ = pipe.map(|mut pipe| while next(&mut *pipe) {});
+            let _ = sender.send(());
         });
+        said
     };
-    read(stdout.map(|p| Box::new(p) as _), 0);
-    read(stderr.map(|p| Box::new(p) as _), 1);
-    let (mut texts, mut missing) = ([String::new(), String::new()], 2);
+    let said = [read(stdout.map(|p| Box::new(p) as _)), read(stderr.map(|p| Box::new(p) as _))];
+    let (mut timed_out, mut missing) = (None, 2);
     let mut signalled: Option<Instant> = None;
     while missing > 0 {
-        if let Ok((which, text)) = pipes.recv_timeout(Duration::from_millis(50)) {
-            texts[which] = text;
+        if ends.recv_timeout(Duration::from_millis(50)).is_ok() {
             missing -= 1;
             continue;
         }
@@ -140,28 +174,35 @@ pub fn capture(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Fin
         let impatient = signalled.is_some_and(|since| since.elapsed() > PATIENCE);
         if impatient || started.elapsed() > cap {
             let _ = child.kill();
-            let _ = child.wait();
-            interrupted?;
-            return Err(Failure::new(format!(
-                "`{invocation}` gave no answer within {} s",
-                cap.as_secs()
-            ))
-            .hint("docker info   # whether the engine answers at all")
-            .into());
+            timed_out = Some(cap);
+            break;
         }
     }
     let code = exit_code(child.wait()?);
-    let [stdout, stderr] = texts;
+    let [stdout, stderr] = said.map(|said| String::from_utf8_lossy(&bytes(&said)).into_owned());
     interrupted()?;
-    Ok(Finished { code, stdout, stderr })
+    Ok(Finished { code, stdout, stderr, timed_out })
 }
 
-/// Runs a short command that cleans up, whatever signals came. Nobody waits for
-/// its answer, and how it ends changes nothing.
-pub fn tidy(sh: &Shell, invocation: &Invocation) {
+/// What was read so far; a reader that panicked left nothing half done.
+fn bytes(said: &Mutex<Vec<u8>>) -> std::sync::MutexGuard<'_, Vec<u8>> {
+    said.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a short command that cleans up, whatever signals came, for at most `cap`.
+/// Nobody needs its answer, and how it ends changes nothing.
+pub fn tidy(sh: &Shell, invocation: &Invocation, cap: Duration) {
+    let started = Instant::now();
     let mut command = command(sh, invocation);
     if let Ok(mut child) = start(command.stdout(Stdio::null()).stderr(Stdio::null()), invocation) {
-        let _ = child.wait();
+        while matches!(child.try_wait(), Ok(None)) {
+            if started.elapsed() > cap {
+                let _ = child.kill();
+                let _ = child.wait();
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -227,6 +268,23 @@ mod tests {
             capture(&Shell::new().unwrap(), &sh("exec sleep 60"), Duration::from_millis(50))
                 .unwrap_err();
         assert!(error.to_string().contains("gave no answer"), "{error}");
+        assert!(crate::failure::is_unanswered(&error));
+        assert!(!crate::failure::is_unanswered(&Failure::new("no").into()));
+    }
+
+    #[test]
+    fn what_was_said_before_a_hang_is_kept() {
+        let script = sh("echo said; echo err >&2; exec sleep 60");
+        let cap = Duration::from_secs(1);
+        let got = overhear(&Shell::new().unwrap(), &script, cap).unwrap();
+        assert_eq!((&*got.stdout, &*got.stderr, got.timed_out), ("said\n", "err\n", Some(cap)));
+    }
+
+    #[test]
+    fn cleaning_up_takes_no_longer_than_it_may() {
+        let started = Instant::now();
+        tidy(&Shell::new().unwrap(), &sh("exec sleep 60"), Duration::from_millis(50));
+        assert!(started.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn a_machine_without_a_card_is_a_machine_that_works() {
 – torchvision    neither pinned nor installed
 ✓ CUDA build     for CUDA 12.4
 ✓ custom_fwd     torch.amp.custom_fwd is there
-✓ pins           1 of 1 as pinned
+✓ pins           0 of 0 as pinned
 ✓ dependencies   1 of 1 have what they need
 – NVIDIA card    no NVIDIA card
 – driver         no NVIDIA card
@@ -414,6 +414,97 @@ fn the_layer_of_the_gpu_that_broke_fails_alone() {
 }
 
 #[test]
+fn a_service_that_still_has_its_gpu_is_left_alone_where_the_engine_lost_it() {
+    let mut fake = on_gpu();
+    let refusal = "nvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown.\n";
+    fake.answer("run --rm --gpus all*", 125, "", refusal);
+    let recreate = " DRY-RUN MODE -  Container p-backend-1  Recreate\n";
+    fake.answer("compose*docker-compose.cpu.yml*--dry-run up*", 0, recreate, "");
+    let run = fake.xtask(&["doctor", "container", "gpu"]);
+    run.fails(
+        1,
+        &["✓ container      running and healthy", "✗ driver         the NVIDIA driver was"],
+    );
+    assert_eq!(run.stdout.matches('✗').count(), 1, "{}", run.text());
+}
+
+#[test]
+fn the_engine_is_asked_for_the_gpus_that_the_service_asks_for() {
+    let mut fake = on_gpu();
+    let build = fake.repo.root.join("backend");
+    let config = format!(
+        r#"{{"name":"p","services":{{"backend":{{"build":{{"context":"{}","dockerfile":"Dockerfile"}},"gpus":[{{"count":2}}]}}}}}}"#,
+        build.display()
+    );
+    fake.answer("compose*config --format json", 0, &config, "");
+    fake.answer("ps --all*", 0, "", "");
+    fake.answer("compose exec*", 1, "", "service \"backend\" is not running\n");
+    fake.answer("run --rm --gpus 2*", 125, "", "docker: Error response from daemon: nvidia-container-cli: device error: 1: unknown device: unknown.\n");
+    fake.answer("run --rm --interactive*--entrypoint python3*", 0, PROBE, "");
+    let run = fake.xtask(&["doctor"]);
+    run.fails(1, &["✗ GPU access", "device error: 1", "✓ Python         3.11.2"]);
+    assert_eq!(run.stdout.matches('✗').count(), 1, "{}", run.text());
+    // A container that does not start says nothing about the image.
+    fake.answer("run --rm --gpus 2*", 0, "", "");
+    fake.answer(
+        "run --rm*--entrypoint python3*",
+        125,
+        "",
+        "docker: Error response from daemon: x\n",
+    );
+    fake.xtask(&["doctor"]).fails(1, &["? Python         python3 did not run (exit code 125)"]);
+}
+
+#[test]
+fn a_file_that_takes_the_gpu_away_is_named() {
+    let mut fake = on_gpu();
+    fake.repo.set("COMPOSE_FILE", "docker-compose.yml:docker-compose.cpu.yml");
+    fake.answer("compose*config --format json", 0, r#"{"name":"p","services":{"backend":{}}}"#, "");
+    fake.xtask(&["doctor", "gpu"]).fails(
+        1,
+        &["✗ GPU request    COMPOSE_FILE names docker-compose.cpu.yml", "next: Take that file out"],
+    );
+}
+
+#[test]
+fn an_image_without_a_shell_hides_no_card() {
+    let mut fake = on_gpu();
+    fake.answer("exec c1 sh*", 127, "", "no sh\n");
+    fake.answer("run --rm*--entrypoint sh sha256:a *", 127, "", "no sh\n");
+    fake.answer("image ls --no-trunc*", 0, "sha256:other 9MB\n", "");
+    fake.xtask(&["doctor", "gpu-card"]).ok();
+    assert!(fake.log().contains("--entrypoint sh sha256:other"), "{}", fake.log());
+}
+
+#[test]
+fn an_env_file_that_is_no_text_is_named() {
+    let fake = on_cpu();
+    fs_err::write(fake.repo.root.join(".env"), b"A=\xff\xfe\n").unwrap();
+    let run = fake.xtask(&["doctor"]);
+    run.fails(
+        1,
+        &["✓ Docker CLI", "✗ .env           .env cannot be read", "next: Save .env as UTF-8"],
+    );
+    assert_eq!(run.stdout.matches('✗').count(), 1, "{}", run.text());
+}
+
+#[test]
+fn a_fix_that_fails_holds_up_no_other() {
+    let mut fake = on_gpu();
+    let lost = GPU_PROBE.replace("\"/dev/nvidiactl\": \"ok\"", "\"/dev/nvidiactl\": \"EPERM\"");
+    fake.answer("*exec * python3*", 0, &lost, "");
+    fake.repo.write(".env.example", "A=1\n");
+    fake.script("compose*up*--force-recreate*", "echo 'Error response from daemon: x' >&2; exit 1");
+    let run = fake.xtask(&["doctor", "gpu-nodes", "--fix"]);
+    run.fails(1, &["error: recreating the container failed", "next: A new container did not help"]);
+    assert!(!fake.repo.root.join(".env").exists(), "nobody asked about it");
+    let run = fake.xtask(&["doctor", "--fix"]);
+    run.fails(1, &["error: recreating the container failed", "fix: copying .env.example to .env"]);
+    let fixes: Vec<_> = run.stdout.lines().filter(|line| line.starts_with("fix: ")).collect();
+    assert_eq!(fixes, ["fix: recreating the container", "fix: copying .env.example to .env"]);
+}
+
+#[test]
 fn a_card_may_be_required() {
     let mut fake = on_cpu();
     fake.xtask(&["doctor", "--require-gpu"]).fails(
@@ -485,6 +576,21 @@ fn nothing_of_env_but_its_names_is_shown() {
     fake.answer("logs*", 0, "got hf_sentinel\n", "");
     container(&mut fake, "1", &[("\"healthy\"", "\"unhealthy\"")]);
     fake.xtask(&["doctor", "-v"]).fails(1, &["| log: got …"]);
+    // So does what comes from the shell or another file, by Compose's own word.
+    let config = r#"{"name":"p","services":{"backend":{"image":"p-backend","environment":{"C":"shell_sentinel\nsecond sentinel"}}}}"#;
+    fake.answer("compose*config --format json", 0, config, "");
+    fake.answer("logs*", 0, "got shell_sentinel\nand second sentinel\n", "");
+    let run = fake.xtask(&["doctor", "-v"]);
+    run.fails(1, &["| log: got …", "| log: and …"]);
+    assert!(!run.text().contains("sentinel"), "{}", run.text());
+    fake.repo.set("COMPOSE_ENV_FILES", "prod.env");
+    fake.repo.write("prod.env", "D=prod_sentinel\nB=\"one\nsentinel\"\n");
+    let quotes = "failed to read prod.env: unterminated prod_sentinel, sentinel\n";
+    fake.answer("compose*config*", 1, "", quotes);
+    let run = fake.xtask(&["doctor", "-v"]);
+    run.fails(1, &["failed to read prod.env"]);
+    assert!(!run.text().contains("sentinel"), "{}", run.text());
+    fake.repo.env.retain(|(key, _)| key != "COMPOSE_ENV_FILES");
     let quotes = "failed to read /r/.env: line 1: unterminated quoted value \"sentinel\n";
     fake.answer("compose*config*", 1, "", quotes);
     let run = fake.xtask(&["doctor", "-v"]);
@@ -596,7 +702,8 @@ fn a_port_that_another_program_holds() {
         &[
             "✗ port           the port that the service publishes is taken",
             "– container      skipped: port",
-            "next: docker ps --filter publish=8000",
+            "docker ps --filter publish=8000",
+            "next: End what holds it",
         ],
     );
     fake.answer("run --rm*--publish 127.0.0.1:8000:1*", 0, "", "");
