@@ -170,12 +170,12 @@ pub fn health(facts: &Facts) -> Finding {
     let finding = match answer.status {
         200 if model.starts_with("failed") => Finding::warn(&found)
             .found(found)
-            .remedy(&advice.join(" "), &[&format!("docker compose logs --tail 50 {SERVICE}")]),
+            .remedy(&advice.join("\n"), &[&format!("docker compose logs --tail 50 {SERVICE}")]),
         200 if advice.is_empty() => Finding::ok(found),
-        200 => Finding::warn(&found).found(found).remedy(&advice.join(" "), &[]),
+        200 => Finding::warn(&found).found(found).remedy(&advice.join("\n"), &[]),
         _ => Finding::fail(&found)
             .found(found)
-            .remedy(&advice.join(" "), &[&format!("docker compose logs --tail 50 {SERVICE}")]),
+            .remedy(&advice.join("\n"), &[&format!("docker compose logs --tail 50 {SERVICE}")]),
     };
     let known = ["model", "device", "torch"]
         .iter()

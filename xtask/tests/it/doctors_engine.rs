@@ -133,7 +133,8 @@ fn a_port_is_free_taken_or_ours() {
     let port = listener.local_addr().unwrap().port();
     let published = format!("    ports: ['127.0.0.1:{port}:8000']\n");
     service.write("docker-compose.yml", &(COMPOSE_FILE.to_owned() + &published));
-    if std::env::var("DOCKER_HOST").is_err() {
+    let local = std::env::var("DOCKER_HOST").is_err();
+    if local {
         one_fault(&doctor(&service, 1), "port", "taken by another program");
     }
     drop(listener);
@@ -141,10 +142,12 @@ fn a_port_is_free_taken_or_ours() {
         |document: &Value| check(document, "port")["message"].as_str().unwrap().to_owned();
     assert!(port_is(&doctor(&service, 1)).ends_with("is free"));
     service.xtask(&["up"]).ok();
-    let document = doctor(&service, 1);
+    // Nothing listens behind it; of a remote engine's port that would prove nothing.
+    let document = doctor(&service, i32::from(local));
     assert!(port_is(&document).ends_with("held by our container"), "{document:#}");
-    // Nothing listens behind it.
-    one_fault(&document, "health", "");
+    if local {
+        one_fault(&document, "health", "");
+    }
 }
 
 #[test]
