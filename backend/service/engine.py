@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -43,7 +44,8 @@ def main() -> None:
     gc.freeze()
     send(answers, Ready())
     while True:
-        send(answers, work(pipeline, jobs.get()))
+        job = jobs.get()
+        send(answers, replace(work(pipeline, job), number=job.number))
         sweep()
 
 
@@ -65,13 +67,20 @@ def load(settings: Settings, cancelled: threading.Event) -> "Pipeline | Unusable
 
 def listen(requests: BinaryIO, jobs: "queue.SimpleQueue[Job]", cancelled: threading.Event) -> None:
     """Take what the service sends, also while a job is under way."""
-    while message := messages.read(requests):
-        if isinstance(message, Job):
-            # The service sends a job after the answer to the last one, and a late Cancel before it.
-            cancelled.clear()
-            jobs.put(message)
-        elif isinstance(message, Cancel):
-            cancelled.set()
+    try:
+        while message := messages.read(requests):
+            if isinstance(message, Job):
+                # The service sends a job after the answer to the last one, and a late Cancel
+                # before it.
+                cancelled.clear()
+                jobs.put(message)
+            elif isinstance(message, Cancel):
+                cancelled.set()
+    except Exception:
+        # An engine that hears nothing would be waited for in vain.
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
     # The service is gone, and nobody is left to hear of a mesh.
     os._exit(0)
 

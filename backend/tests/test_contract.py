@@ -124,6 +124,7 @@ def test_what_is_no_image(
     ("seed", "status", "words"),
     [
         (faults.OUT_OF_MEMORY, 507, "lower octree_resolution, which was 64"),
+        (faults.OUT_OF_MEMORY_AT_THE_SURFACE, 507, "lower octree_resolution, which was 64"),
         (faults.NO_SURFACE, 422, "no surface"),
         (faults.NO_TRIANGLE, 422, "no surface"),
         (faults.FAILURE, 500, "docker compose logs backend"),
