@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
 
 
+OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch says of exhausted memory in errors that have no type of their own."""
+
+
 def main() -> None:
     """Load the model, then answer jobs until the service goes away."""
     requests = sys.stdin.buffer
@@ -103,7 +107,9 @@ def work(pipeline: "Pipeline", job: Job) -> Mesh | NoMesh:
         return NoMesh("no surface")
     except (torch.OutOfMemoryError, MemoryError):
         return NoMesh("out of memory")
-    except Exception:
+    except Exception as error:
+        if any(words in str(error) for words in OUT_OF_MEMORY):
+            return NoMesh("out of memory")
         return NoMesh("unexpected", traceback.format_exc())
 
 

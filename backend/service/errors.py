@@ -24,7 +24,7 @@ class BadForm(Problem):
     """The body is no multipart form."""
 
     status = 400
-    example = "There was an error parsing the body"
+    example = "the multipart body is damaged or ends early: send it again"
 
 
 class BodyTooLarge(Problem):
@@ -32,6 +32,16 @@ class BodyTooLarge(Problem):
 
     status = 413
     example = "the body is larger than 20 MB (MAX_UPLOAD_MB): send a smaller file"
+
+
+class NotAForm(Problem):
+    """Refused before it is read: another type of body than a multipart form."""
+
+    status = 415
+    example = (
+        "the body is no multipart form: send one with the file in `image`, "
+        "as `curl -F image=@picture.png` does"
+    )
 
 
 class NotAnImage(Problem):
@@ -127,6 +137,7 @@ class OutOfMemory(Problem):
 ALL: tuple[type[Problem], ...] = (
     BadForm,
     BodyTooLarge,
+    NotAForm,
     NotAnImage,
     BadImage,
     BadParameter,

@@ -22,6 +22,7 @@ from .errors import (
 )
 from .logs import log, unexpected
 from .messages import Cancel, Job, Mesh, Message, NoMesh, Ready, Unusable
+from .parameters import MIN_RESOLUTION
 from .settings import Settings
 
 CHATTER = 8192
@@ -201,6 +202,12 @@ def problem(answer: NoMesh, job: Job) -> Problem:
         case "no surface":
             return NoSurface()
         case "out of memory":
+            if job.octree_resolution == MIN_RESOLUTION:
+                return OutOfMemory(
+                    "the device ran out of memory at the lowest octree_resolution: it is too "
+                    "small, or others use it, which `nvidia-smi`, or `docker stats` without a "
+                    "GPU, shows"
+                )
             return OutOfMemory(
                 "the device ran out of memory: lower octree_resolution, which was "
                 f"{job.octree_resolution}"

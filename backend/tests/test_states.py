@@ -47,6 +47,29 @@ def test_a_directory_without_weights(tmp_path: Path) -> None:
     assert f"{tmp_path} (MODEL_PATH) has no Step1X-3D-Geometry-1300m/" in health["advice"][0]
 
 
+@pytest.mark.parametrize(
+    ("present", "lacking"),
+    [
+        ([], "vae/*.json"),
+        (["vae/config.json"], "vae/*.safetensors"),
+        (["vae/config.json", "vae/model.safetensors"], "scheduler/*.json"),
+    ],
+)
+def test_weights_that_came_in_part(tmp_path: Path, present: list[str], lacking: str) -> None:
+    env = stand_in(tmp_path)
+    index = next(tmp_path.rglob("model_index.json"))
+    index.write_text(
+        '{"_class_name": "X", "vae": ["a", "B"], "scheduler": ["c", "D"], "label": [null, null]}'
+    )
+    for name in present:
+        (index.parent / name).parent.mkdir(exist_ok=True)
+        (index.parent / name).touch()
+    with within(env) as client:
+        health = client.get("/health").json()
+    assert health["model"] == "no weights"
+    assert lacking in health["advice"][0]
+
+
 def test_weights_that_do_not_load(tmp_path: Path) -> None:
     env = stand_in(tmp_path)
     next(tmp_path.rglob("stand_in")).unlink()

@@ -54,9 +54,7 @@ def test_what_the_extractor_swallows_keeps_its_name() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", SWALLOWED, SOURCES], cwd=CODE, capture_output=True, text=True
     )
-    assert ended.stdout.split() == ["mesh", "NoSurface", "OutOfMemoryError"], (
-        ended.stderr
-    )
+    assert ended.stdout.split() == ["mesh", "NoSurface", "OutOfMemoryError"], ended.stderr
 
 
 @pytest.fixture(scope="module")

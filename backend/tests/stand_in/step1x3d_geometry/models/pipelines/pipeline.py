@@ -25,6 +25,8 @@ CRASH = 4_000_000_004
 NO_TRIANGLE = 4_000_000_005
 KILLED = 4_000_000_006
 OUT_OF_MEMORY_AT_THE_SURFACE = 4_000_000_007
+CPU_OUT_OF_MEMORY = 4_000_000_008
+CUBLAS_OUT_OF_MEMORY = 4_000_000_009
 
 
 class Vae:
@@ -84,6 +86,10 @@ class Step1X3DGeometryPipeline:
         match generator.initial_seed():
             case seed if seed == OUT_OF_MEMORY:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            case seed if seed == CPU_OUT_OF_MEMORY:
+                torch.empty(2**60, dtype=torch.uint8)
+            case seed if seed == CUBLAS_OUT_OF_MEMORY:
+                raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling")
             case seed if seed == FAILURE:
                 raise RuntimeError("secret of the machine room")
             case seed if seed == NO_SURFACE:
