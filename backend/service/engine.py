@@ -122,6 +122,8 @@ def sweep() -> None:
     import torch
 
     gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     torch.cuda.empty_cache()
     # Upstream never deletes its temporary files, which lie in memory in the container.
     for leftover in Path(tempfile.gettempdir()).iterdir():

@@ -152,6 +152,16 @@ ALL: tuple[type[Problem], ...] = (
 )
 
 
+HEADERS: dict[str, Any] = {
+    "X-Request-ID": {
+        "description": "Id of the request in the log; every answer has one.",
+        "schema": {"type": "string"},
+        "example": "3f2a9c4e1b7d",
+    },
+}
+"""Of every answer, also of a mesh."""
+
+
 class Detail(BaseModel):
     """The body of every answer that is not a mesh."""
 
@@ -168,10 +178,17 @@ def responses() -> dict[int | str, dict[str, Any]]:
                 "model": Detail,
                 "description": problem.__doc__,
                 "content": {"application/json": {"examples": {}}},
+                "headers": dict(HEADERS),
             },
         )
         answer["content"]["application/json"]["examples"][problem.__name__] = {
             "summary": problem.__doc__,
             "value": {"detail": problem.example},
+        }
+    for status in (QueueFull.status, NotReady.status):
+        described[status]["headers"]["Retry-After"] = {
+            "description": "Seconds until it is worth trying again, where that is known.",
+            "schema": {"type": "integer"},
+            "example": 60,
         }
     return described

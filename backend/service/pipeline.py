@@ -115,6 +115,9 @@ def usable_device() -> str:
     end up on the CPU unnoticed.
     """
     if torch.cuda.is_available():
+        # A card that is there may compute nothing all the same, and errors of kernels come late.
+        if torch.ones(2, device="cuda").sum().item() != 2:
+            raise RuntimeError("the GPU computes wrongly: run `cargo xtask doctor`")
         return "cuda"
     if visible_device() == "gpu":
         raise RuntimeError("torch cannot use the GPU in the container: run `cargo xtask doctor`")

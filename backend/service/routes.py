@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from . import images, output
-from .errors import BadParameter, ClientGone, OutputFailed, responses
+from .errors import HEADERS, BadParameter, ClientGone, OutputFailed, responses
 from .form import FormRoute
 from .health import Health, cuda_version, output_advice, torch_version, visible_device
 from .messages import Job
@@ -92,11 +92,7 @@ async def health(service: Annotated[Service, Depends(shared)]) -> Health:
                     "schema": {"type": "integer"},
                     "example": 42,
                 },
-                "X-Request-ID": {
-                    "description": "Id of the request in the log; every answer has one.",
-                    "schema": {"type": "string"},
-                    "example": "3f2a9c4e1b7d",
-                },
+                **HEADERS,
             },
         },
         **responses(),

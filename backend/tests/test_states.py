@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from pictures import BALL
+from service.engine import sweep
 from service.pipeline import usable_device
 from serving import environment, stand_in, within
 
@@ -133,6 +134,26 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(RuntimeError, match="cargo xtask doctor"):
         usable_device()
+
+
+def test_a_gpu_that_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def launch(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.ones", launch)
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        usable_device()
+
+
+def test_a_gpu_that_is_lost_ends_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost() -> None:
+        raise RuntimeError("CUDA error: device lost")
+
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.synchronize", lost)
+    with pytest.raises(RuntimeError, match="device lost"):
+        sweep()
 
 
 def test_weights_in_the_hub_s_cache_are_used_offline(tmp_path: Path) -> None:
