@@ -97,9 +97,6 @@ def test_resolutions_that_upstream_halves(real: TestClient) -> None:
 
 
 def test_pictures_of_every_shape(real: TestClient) -> None:
-    for size in ((32, 32), (16, 400), (400, 16)):
-        picture = encoded(ball("RGB", size).convert("RGBA"))
-        tall = ball("RGBA", (size[0] * 2, size[1] * 2)).resize(size)
-        for image in (picture, encoded(tall)):
-            answer = real.post("/generate-3d", files={"image": image}, data=QUICK)
-            assert answer.status_code == 200, answer.text
+    for size in ((32, 32), (32, 400), (400, 32)):
+        answer = real.post("/generate-3d", files={"image": encoded(ball(size=size))}, data=QUICK)
+        assert answer.status_code == 200, (size, answer.text)
