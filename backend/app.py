@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from service import logs
 from service.errors import BadParameter
 from service.middleware import BodyLimit, RequestLog
-from service.routes import Service, router
+from service.routes import Service, forms, router
 from service.settings import Settings
 
 
@@ -28,6 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Step1X-3D", description=__doc__, version="1", lifespan=lifespan)
     app.state.service = service
     app.include_router(router)
+    app.include_router(forms)
     app.add_exception_handler(RequestValidationError, refuse)
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
     # Added last, and so the outermost.

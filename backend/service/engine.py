@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,6 +24,10 @@ from .weights import NoWeights, locate
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
+
+
+OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch says of exhausted memory in errors that have no type of their own."""
 
 
 def main() -> None:
@@ -43,7 +48,8 @@ def main() -> None:
     gc.freeze()
     send(answers, Ready())
     while True:
-        send(answers, work(pipeline, jobs.get()))
+        job = jobs.get()
+        send(answers, replace(work(pipeline, job), number=job.number))
         sweep()
 
 
@@ -65,13 +71,20 @@ def load(settings: Settings, cancelled: threading.Event) -> "Pipeline | Unusable
 
 def listen(requests: BinaryIO, jobs: "queue.SimpleQueue[Job]", cancelled: threading.Event) -> None:
     """Take what the service sends, also while a job is under way."""
-    while message := messages.read(requests):
-        if isinstance(message, Job):
-            # The service sends a job after the answer to the last one, and a late Cancel before it.
-            cancelled.clear()
-            jobs.put(message)
-        elif isinstance(message, Cancel):
-            cancelled.set()
+    try:
+        while message := messages.read(requests):
+            if isinstance(message, Job):
+                # The service sends a job after the answer to the last one, and a late Cancel
+                # before it.
+                cancelled.clear()
+                jobs.put(message)
+            elif isinstance(message, Cancel):
+                cancelled.set()
+    except Exception:
+        # An engine that hears nothing would be waited for in vain.
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
     # The service is gone, and nobody is left to hear of a mesh.
     os._exit(0)
 
@@ -94,7 +107,9 @@ def work(pipeline: "Pipeline", job: Job) -> Mesh | NoMesh:
         return NoMesh("no surface")
     except (torch.OutOfMemoryError, MemoryError):
         return NoMesh("out of memory")
-    except Exception:
+    except Exception as error:
+        if any(words in str(error) for words in OUT_OF_MEMORY):
+            return NoMesh("out of memory")
         return NoMesh("unexpected", traceback.format_exc())
 
 
@@ -107,6 +122,8 @@ def sweep() -> None:
     import torch
 
     gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     torch.cuda.empty_cache()
     # Upstream never deletes its temporary files, which lie in memory in the container.
     for leftover in Path(tempfile.gettempdir()).iterdir():

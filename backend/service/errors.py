@@ -24,7 +24,7 @@ class BadForm(Problem):
     """The body is no multipart form."""
 
     status = 400
-    example = "There was an error parsing the body"
+    example = "the multipart body is damaged or ends early: send it again"
 
 
 class BodyTooLarge(Problem):
@@ -32,6 +32,16 @@ class BodyTooLarge(Problem):
 
     status = 413
     example = "the body is larger than 20 MB (MAX_UPLOAD_MB): send a smaller file"
+
+
+class NotAForm(Problem):
+    """Refused before it is read: another type of body than a multipart form."""
+
+    status = 415
+    example = (
+        "the body is no multipart form: send one with the file in `image`, "
+        "as `curl -F image=@picture.png` does"
+    )
 
 
 class NotAnImage(Problem):
@@ -127,6 +137,7 @@ class OutOfMemory(Problem):
 ALL: tuple[type[Problem], ...] = (
     BadForm,
     BodyTooLarge,
+    NotAForm,
     NotAnImage,
     BadImage,
     BadParameter,
@@ -139,6 +150,16 @@ ALL: tuple[type[Problem], ...] = (
     ShuttingDown,
     OutOfMemory,
 )
+
+
+HEADERS: dict[str, Any] = {
+    "X-Request-ID": {
+        "description": "Id of the request in the log; every answer has one.",
+        "schema": {"type": "string"},
+        "example": "3f2a9c4e1b7d",
+    },
+}
+"""Of every answer, also of a mesh."""
 
 
 class Detail(BaseModel):
@@ -157,10 +178,17 @@ def responses() -> dict[int | str, dict[str, Any]]:
                 "model": Detail,
                 "description": problem.__doc__,
                 "content": {"application/json": {"examples": {}}},
+                "headers": dict(HEADERS),
             },
         )
         answer["content"]["application/json"]["examples"][problem.__name__] = {
             "summary": problem.__doc__,
             "value": {"detail": problem.example},
+        }
+    for status in (QueueFull.status, NotReady.status):
+        described[status]["headers"]["Retry-After"] = {
+            "description": "Seconds until it is worth trying again, where that is known.",
+            "schema": {"type": "integer"},
+            "example": 60,
         }
     return described

@@ -1,6 +1,7 @@
 """From an uploaded file to a picture that the pipeline can use, or the reason why not."""
 
 import io
+import re
 import warnings
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -10,6 +11,11 @@ from .errors import BadImage, NotAnImage, Problem
 FORMATS = ("PNG", "JPEG", "WEBP")
 MIN_SIDE = 16
 """In pixels; with less there is nothing to see, and upstream fails on a single pixel."""
+
+MAX_SCANS = 100
+"""A progressive JPEG has some ten; each one has the decoder walk through all of the picture."""
+MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)
+"""What begins a segment of a JPEG; the others stand in a scan, or alone."""
 
 # Pillow only warns of a bomb up to twice this limit; here `check` looks at each image before
 # its pixels are decoded.
@@ -25,6 +31,7 @@ def prepare(upload: bytes, max_side: int) -> bytes:
     try:
         with Image.open(io.BytesIO(upload), formats=FORMATS) as image:
             check(image, max_side)
+            check_scans(upload)
             ImageOps.exif_transpose(image, in_place=True)
             picture = to_rgba(image)
     except Problem:
@@ -51,6 +58,21 @@ def check(image: Image.Image, max_side: int) -> None:
     # A JPEG with several pictures is a photo with previews, and the first one is the photo.
     if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
         raise BadImage("the image is animated: send one of its frames")
+
+
+def check_scans(upload: bytes) -> None:
+    """Raise BadImage for a JPEG of more scans than it can need; nothing is decoded yet."""
+    if not upload.startswith(b"\xff\xd8"):
+        return
+    scans, at = 0, 2
+    # Segment by segment, since what follows the end, such as a film, may look like scans.
+    while (marker := MARKER.search(upload, at)) and marker[1] != b"\xd9":
+        scans += marker[1] == b"\xda"
+        if scans > MAX_SCANS:
+            raise BadImage(
+                f"the JPEG has more than {MAX_SCANS} scans: save it again, not progressive"
+            )
+        at = marker.end() + int.from_bytes(upload[marker.end() : marker.end() + 2])
 
 
 def to_rgba(image: Image.Image) -> Image.Image:

@@ -18,7 +18,10 @@ class OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line for a record."""
         record.request_id = request_id.get()
-        return super().format(record).strip().replace("\n", "\\n").replace("\r", "\\r")
+        return "".join(
+            mark if mark.isprintable() else mark.encode("unicode_escape").decode()
+            for mark in super().format(record).strip()
+        )
 
 
 def configure() -> None:

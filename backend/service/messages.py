@@ -22,6 +22,8 @@ class Job:
     guidance: float
     octree_resolution: int
     max_faces: int
+    number: int = 0
+    """Which job of the service's; the answer repeats it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Mesh:
     """A job's result."""
 
     glb: bytes
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class NoMesh:
     ]
     detail: str = ""
     """A sentence for the client; of an unexpected fault a traceback, for the log alone."""
+    number: int = 0
 
 
 Message = Job | Cancel | Ready | Unusable | Mesh | NoMesh

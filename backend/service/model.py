@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -21,6 +22,7 @@ from .errors import (
 )
 from .logs import log, unexpected
 from .messages import Cancel, Job, Mesh, Message, NoMesh, Ready, Unusable
+from .parameters import MIN_RESOLUTION
 from .settings import Settings
 
 CHATTER = 8192
@@ -47,6 +49,7 @@ class Model:
         self._sources = settings.sources_path
         self._engine: asyncio.subprocess.Process | None = None
         self._answer: asyncio.Future[Mesh | NoMesh] | None = None
+        self._number = 0
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -84,24 +87,24 @@ class Model:
         Returns, when cancelled too, only once the device is free again. Raises a Problem.
         """
         self.require_ready()
-        self._answer = asyncio.get_running_loop().create_future()
-        await self._tell(job)
+        self._number += 1
+        pending = self._answer = asyncio.get_running_loop().create_future()
+        self._tell(replace(job, number=self._number))
         try:
-            answer = await asyncio.shield(self._answer)
+            answer = await asyncio.shield(pending)
         except asyncio.CancelledError:
-            await self._tell(Cancel())
-            await asyncio.wait({self._answer})
+            self._tell(Cancel())
+            await asyncio.wait({pending})
             raise
         if isinstance(answer, Mesh):
             return answer.glb
         raise problem(answer, job)
 
-    async def _tell(self, message: Message) -> None:
+    def _tell(self, message: Message) -> None:
+        """Send without waiting: whoever is cancelled meanwhile would leave a job behind."""
         if self._engine and self._engine.stdin:
+            # If the engine died, this is lost, and `_serve` is about to see that.
             self._engine.stdin.write(messages.encode(message))
-            # If it died, `_serve` is about to see that.
-            with contextlib.suppress(ConnectionError):
-                await self._engine.stdin.drain()
 
     async def _keep(self) -> None:
         """Run engines as long as they come to serve: one that does not load is not tried twice."""
@@ -139,18 +142,23 @@ class Model:
                 group.create_task(self._listen(engine.stdout))
         except BaseException:
             engine.kill()
-            raise
-        finally:
             await engine.wait()
+            self._resolve("unexpected", "the service lost touch with the engine")
+            raise
+        await engine.wait()
         end = f"the engine ended with {engine.returncode}"
         if self.state != "no weights":
             log.error("%s: %s", end, chatter.result())
         if self.state == "loading":
             self.state, self.reason = "failed", end
+        # The kernel kills what takes too much of the machine's memory, and nobody else does.
+        killed = engine.returncode == -signal.SIGKILL
+        self._resolve("out of memory" if killed else "unexpected", end)
+
+    def _resolve(self, cause: Literal["out of memory", "unexpected"], end: str) -> None:
+        """End the wait for an answer that will not come."""
         if self._answer and not self._answer.done():
-            # The kernel kills what takes too much of the machine's memory, and nobody else does.
-            killed = engine.returncode == -signal.SIGKILL
-            self._answer.set_result(NoMesh("out of memory" if killed else "unexpected", end))
+            self._answer.set_result(NoMesh(cause, end))
 
     async def _listen(self, pipe: asyncio.StreamReader) -> None:
         """Take the engine's messages until it ends."""
@@ -164,7 +172,13 @@ class Model:
                 elif isinstance(message, Unusable):
                     self.state, self.reason = message.state, message.reason
                     log.warning("model: %s", self.advice)
-                elif isinstance(message, (Mesh, NoMesh)) and self._answer:
+                elif (
+                    isinstance(message, (Mesh, NoMesh))
+                    # Not to a job that was given up.
+                    and message.number == self._number
+                    and self._answer
+                    and not self._answer.done()
+                ):
                     self._answer.set_result(message)
 
 
@@ -188,6 +202,12 @@ def problem(answer: NoMesh, job: Job) -> Problem:
         case "no surface":
             return NoSurface()
         case "out of memory":
+            if job.octree_resolution == MIN_RESOLUTION:
+                return OutOfMemory(
+                    "the device ran out of memory at the lowest octree_resolution: it is too "
+                    "small, or others use it, which `nvidia-smi`, or `docker stats` without a "
+                    "GPU, shows"
+                )
             return OutOfMemory(
                 "the device ran out of memory: lower octree_resolution, which was "
                 f"{job.octree_resolution}"

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import File, Form, UploadFile
 
 MAX_SEED = 2**32 - 1
+MIN_RESOLUTION = 64
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Parameters:
     octree_resolution: Annotated[
         int,
         Form(
-            ge=64,
+            ge=MIN_RESOLUTION,
             le=512,
             multiple_of=8,
             description="Cells along a side of the volume; memory and time grow with its cube.",

@@ -3,6 +3,7 @@
 import io
 import tempfile
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -114,6 +115,9 @@ def usable_device() -> str:
     end up on the CPU unnoticed.
     """
     if torch.cuda.is_available():
+        # A card that is there may compute nothing all the same, and errors of kernels come late.
+        if torch.ones(2, device="cuda").sum().item() != 2:
+            raise RuntimeError("the GPU computes wrongly: run `cargo xtask doctor`")
         return "cuda"
     if visible_device() == "gpu":
         raise RuntimeError("torch cannot use the GPU in the container: run `cargo xtask doctor`")
@@ -121,12 +125,42 @@ def usable_device() -> str:
 
 
 def with_surface(extract: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    """Raise NoSurface where upstream would go on with a mesh that is None."""
+    """Raise what upstream swallows where it would go on with a mesh that is None.
+
+    That is NoSurface only if marching cubes says so; the device may as well be out of memory.
+    """
+    from step1x3d_geometry.models.autoencoders import surface_extractors
+
+    swallowed: list[Exception] = []
+    for kind, name in (
+        (surface_extractors.MCSurfaceExtractor, "run"),
+        (surface_extractors.MeshExtractResult, "__init__"),
+    ):
+        setattr(kind, name, remembering(getattr(kind, name), swallowed))
 
     def extract_geometry(*args: Any, **kwargs: Any) -> list[Any]:
+        swallowed.clear()
         meshes = extract(*args, **kwargs)
-        if None in meshes:
-            raise NoSurface
-        return meshes
+        if None not in meshes:
+            return meshes
+        error = swallowed.pop() if swallowed else RuntimeError("upstream made no mesh")
+        # scikit-image's words where all values are on one side, and where they are not numbers.
+        if str(error).startswith(("Surface level must be", "No surface found")):
+            raise NoSurface from error
+        raise error
 
     return extract_geometry
+
+
+def remembering(function: Callable[..., Any], raised: list[Exception]) -> Callable[..., Any]:
+    """The function, which also puts into a list what it raises."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    return call

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from . import images, output
-from .errors import BadParameter, ClientGone, OutputFailed, responses
+from .errors import HEADERS, BadParameter, ClientGone, OutputFailed, responses
+from .form import FormRoute
 from .health import Health, cuda_version, output_advice, torch_version, visible_device
 from .messages import Job
 from .model import Model
@@ -18,9 +19,12 @@ from .settings import Settings
 from .turns import Turns
 
 MESH = "model/gltf-binary"
+LONGEST_NAME = 40
+"""How much of an unknown field's name is repeated, in characters."""
 STARTED = time.monotonic()
 
 router = APIRouter()
+forms = APIRouter(route_class=FormRoute)
 
 
 class Service:
@@ -67,7 +71,7 @@ async def health(service: Annotated[Service, Depends(shared)]) -> Health:
     )
 
 
-@router.post(
+@forms.post(
     "/generate-3d",
     summary="An image to a mesh",
     response_class=Response,
@@ -88,11 +92,7 @@ async def health(service: Annotated[Service, Depends(shared)]) -> Health:
                     "schema": {"type": "integer"},
                     "example": 42,
                 },
-                "X-Request-ID": {
-                    "description": "Id of the request in the log; every answer has one.",
-                    "schema": {"type": "string"},
-                    "example": "3f2a9c4e1b7d",
-                },
+                **HEADERS,
             },
         },
         **responses(),
@@ -105,8 +105,7 @@ async def generate_3d(
 ) -> Response:
     """Make a mesh of the object in an image, and keep a copy in the output directory.
 
-    One request at a time; others wait in their order, and a client that goes away frees its
-    place.
+    One request at a time; others wait, and a client that goes away frees its place.
     """
     refuse_unknown(set(await request.form()))
     service.model.require_ready()
@@ -133,7 +132,8 @@ def refuse_unknown(names: set[str]) -> None:
     """Raise BadParameter for a field that would have no effect, such as a misspelt one."""
     known = {field.name for field in fields(Parameters)}
     if unknown := names - known:
-        raise BadParameter(f"unknown field {min(unknown)!a}: there are {', '.join(sorted(known))}")
+        name = ascii(min(unknown)[:LONGEST_NAME])
+        raise BadParameter(f"unknown field {name}: there are {', '.join(sorted(known))}")
 
 
 async def disconnected(request: Request) -> None:

@@ -13,7 +13,7 @@ GUESS_S = 60.0
 
 
 class Turns:
-    """One request on the device, and at most `waiting` others that wait, in their order."""
+    """One request on the device, and at most `waiting` others that wait."""
 
     def __init__(self, waiting: int) -> None:
         self._waiting = waiting

@@ -1,11 +1,12 @@
 """The service under test: within this process, or as a process of its own."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -19,6 +20,8 @@ from service.weights import SUBFOLDER
 
 STAND_IN = Path(__file__).with_name("stand_in")
 CODE = Path(sys.modules["app"].__file__ or "").parent
+PATIENCE_S = 60
+"""How long a test waits for a state or an answer before it fails, in seconds."""
 QUICK = {"steps": "2", "octree_resolution": "64"}
 """A form that costs the stand-in, and the real pipeline, as little as it may."""
 
@@ -65,7 +68,7 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        options = ["--port", str(self.port), "--no-access-log"]
+        options = ["--port", str(self.port), "--http", "h11", "--no-access-log"]
         options += ["--timeout-graceful-shutdown", str(grace_s)]
         self._log = Path(env["OUTPUT_PATH"]).with_name("log")
         with self._log.open("w") as log:
@@ -78,8 +81,13 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def client(self) -> httpx.Client:
-        """A client that waits as long as it takes."""
-        return httpx.Client(base_url=self.url, timeout=None, trust_env=False)
+        """A client that waits long for an answer, but not for ever."""
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a state, which a server that has ended does not come to."""
+        wait_until(lambda: self.process.poll() is not None or condition())
+        assert self.process.poll() is None, self.log
 
     @property
     def log(self) -> str:
@@ -89,7 +97,7 @@ class Server:
     def terminate(self) -> None:
         """Send SIGTERM and wait for the end."""
         self.process.terminate()
-        self.process.wait()
+        self.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -112,13 +120,23 @@ def started(env: dict[str, str], grace_s: int = 25) -> Iterator[Server]:
         server.process.wait()
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Ask until it is so; fails after PATIENCE_S."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s in vain"
+        time.sleep(0.01)
+
+
 def wait_for_model(client: httpx.Client) -> str:
     """Ask /health until the model is not loading any more; its state."""
-    while True:
-        try:
-            state: str = client.get("/health").json()["model"]
-        except httpx.ConnectError:
-            state = "loading"
-        if state != "loading":
-            return state
-        time.sleep(0.05)
+    state = "loading"
+
+    def known() -> bool:
+        nonlocal state
+        with contextlib.suppress(httpx.ConnectError):
+            state = client.get("/health").json()["model"]
+        return state != "loading"
+
+    wait_until(known)
+    return state

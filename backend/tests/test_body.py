@@ -103,5 +103,29 @@ def test_a_size_that_is_none_is_refused(server: Server, line: bytes) -> None:
         assert b" 400 " in read_answer(connection).splitlines()[0]
 
 
+def test_a_form_that_ends_early_is_refused(server: Server) -> None:
+    with server.client() as client:
+        answer = client.post(
+            "/generate-3d",
+            content=PART + BALL,
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+        )
+    assert answer.status_code == 400
+    assert "damaged or ends early" in answer.json()["detail"]
+
+
+def test_a_head_without_end_is_refused(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(HEAD + b"X-Endless: " + b"x" * 100_000)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+def test_another_type_is_refused_before_the_body(server: Server) -> None:
+    kind = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(b"POST /generate-3d HTTP/1.1\r\nHost: localhost\r\n" + kind)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 415 ")
+
+
 def test_the_server_that_refuses_goes_on(server: Server) -> None:
     assert httpx.get(f"{server.url}/health", trust_env=False).status_code == 200

@@ -97,15 +97,19 @@ def test_the_bounds_themselves_are_fine(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("request_", "status", "words"),
     [
-        ({}, 422, "image: send a file"),
-        ({"json": {"image": "x"}}, 422, "image: send a file"),
-        ({"data": {"image": "x"}}, 422, "image: send a file"),
+        ({}, 415, "curl -F image=@"),
+        ({"json": {"image": "x"}}, 415, "curl -F image=@"),
+        ({"data": {"image": "x"}}, 415, "curl -F image=@"),
+        ({"files": {"picture": BALL}, "data": QUICK}, 422, "image: send a file"),
+        ({"files": [("image", BALL)] * 5}, 400, "Too many files"),
+        ({"files": {"image": BALL}, "data": {str(n): "" for n in range(21)}}, 400, "Too many f"),
+        ({"files": {"image": BALL}, "data": {"x" * 99: ""}}, 422, f"field '{'x' * 40}': there"),
         ({"files": {"picture": BALL}}, 422, "image: send a file"),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400, "oundary"),
         (
             {"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=y"}},
             400,
-            "",
+            "damaged or ends early",
         ),
         ({"files": {"image": b""}}, 415, "empty"),
         ({"files": {"image": b"hello"}}, 415, "not a PNG"),
@@ -123,7 +127,10 @@ def test_what_is_no_image(
 @pytest.mark.parametrize(
     ("seed", "status", "words"),
     [
-        (faults.OUT_OF_MEMORY, 507, "lower octree_resolution, which was 64"),
+        (faults.OUT_OF_MEMORY, 507, "too small, or others use it"),
+        (faults.CPU_OUT_OF_MEMORY, 507, "too small, or others use it"),
+        (faults.CUBLAS_OUT_OF_MEMORY, 507, "too small, or others use it"),
+        (faults.OUT_OF_MEMORY_AT_THE_SURFACE, 507, "too small, or others use it"),
         (faults.NO_SURFACE, 422, "no surface"),
         (faults.NO_TRIANGLE, 422, "no surface"),
         (faults.FAILURE, 500, "docker compose logs backend"),
@@ -146,6 +153,12 @@ def test_an_engine_that_ends_is_reported_and_replaced(
     assert answer.status_code == status
     assert wait_for_model(client) == "ready"
     assert generate(client).status_code == 200
+
+
+def test_out_of_memory_names_what_to_lower(client: TestClient) -> None:
+    answer = generate(client, seed=faults.OUT_OF_MEMORY, octree_resolution=72)
+    assert answer.status_code == 507
+    assert "lower octree_resolution, which was 72" in answer.json()["detail"]
 
 
 def test_an_output_directory_that_cannot_be_written(
@@ -197,12 +210,12 @@ def test_a_request_is_one_line_of_the_log_with_its_id(
     )
     assert answer.headers["X-Request-ID"] == "mine-1"
     client.get("/health")
-    client.get("/%0Aforged")
+    client.get("/%0Aforged%1B%E2%80%A8")
     generate(client, seed=faults.FAILURE)
     first, second, fault, third = caplog.text.splitlines()
     assert " mine-1 200 POST /generate-3d " in first
     assert f"seed=5 file={answer.headers['X-Output-File']}" in first
-    assert "404 GET /\\nforged" in second
+    assert "404 GET /\\nforged\\x1b\\u2028" in second
     assert "secret of the machine room" in fault
     assert " 500 POST /generate-3d " in third
 

@@ -42,6 +42,14 @@ def with_bomb(kind: bytes) -> bytes:
     )
 
 
+def with_scans(count: int, film: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan, of a few bytes, is repeated."""
+    photo = encoded(Image.new("RGB", SIZE), "JPEG", progressive=True)[:-2]
+    last = photo.rindex(b"\xff\xda")
+    scans = photo.count(b"\xff\xda")
+    return photo + photo[last:] * (count - scans) + b"\xff\xd9" + film
+
+
 def animated(form: str) -> bytes:
     frames = [ball("RGB"), Image.new("RGB", SIZE, "blue")]
     return encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=100)
@@ -88,6 +96,10 @@ def test_a_photo_with_a_preview_is_one_picture() -> None:
     assert prepared(photo).size == SIZE
 
 
+def test_a_photo_with_a_film_behind_it() -> None:
+    assert prepared(with_scans(100, film=b"\xff\xda" * 1000)).size == SIZE
+
+
 def test_the_largest_and_the_smallest() -> None:
     for side in (16, MAX_SIDE):
         assert prepared(encoded(Image.new("RGB", (side, side)))).size == (side, side)
@@ -111,6 +123,7 @@ def test_the_largest_and_the_smallest() -> None:
         (encoded(Image.new("L", (15, 20))), BadImage, "15 × 20"),
         (with_bomb(b"zTXt"), BadImage, "damaged"),
         (with_bomb(b"iCCP"), BadImage, "damaged"),
+        (with_scans(101), BadImage, "more than 100 scans"),
         (animated("PNG"), BadImage, "animated"),
         (animated("WEBP"), BadImage, "animated"),
         (encoded(Image.new("RGBA", SIZE)), BadImage, "transparent everywhere"),

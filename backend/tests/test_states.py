@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from pictures import BALL
+from service.engine import sweep
 from service.pipeline import usable_device
 from serving import environment, stand_in, within
 
@@ -45,6 +46,29 @@ def test_a_directory_without_weights(tmp_path: Path) -> None:
         health = client.get("/health").json()
     assert health["model"] == "no weights"
     assert f"{tmp_path} (MODEL_PATH) has no Step1X-3D-Geometry-1300m/" in health["advice"][0]
+
+
+@pytest.mark.parametrize(
+    ("present", "lacking"),
+    [
+        ([], "vae/*.json"),
+        (["vae/config.json"], "vae/*.safetensors"),
+        (["vae/config.json", "vae/model.safetensors"], "scheduler/*.json"),
+    ],
+)
+def test_weights_that_came_in_part(tmp_path: Path, present: list[str], lacking: str) -> None:
+    env = stand_in(tmp_path)
+    index = next(tmp_path.rglob("model_index.json"))
+    index.write_text(
+        '{"_class_name": "X", "vae": ["a", "B"], "scheduler": ["c", "D"], "label": [null, null]}'
+    )
+    for name in present:
+        (index.parent / name).parent.mkdir(exist_ok=True)
+        (index.parent / name).touch()
+    with within(env) as client:
+        health = client.get("/health").json()
+    assert health["model"] == "no weights"
+    assert lacking in health["advice"][0]
 
 
 def test_weights_that_do_not_load(tmp_path: Path) -> None:
@@ -110,6 +134,26 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(RuntimeError, match="cargo xtask doctor"):
         usable_device()
+
+
+def test_a_gpu_that_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def launch(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.ones", launch)
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        usable_device()
+
+
+def test_a_gpu_that_is_lost_ends_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost() -> None:
+        raise RuntimeError("CUDA error: device lost")
+
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.synchronize", lost)
+    with pytest.raises(RuntimeError, match="device lost"):
+        sweep()
 
 
 def test_weights_in_the_hub_s_cache_are_used_offline(tmp_path: Path) -> None:

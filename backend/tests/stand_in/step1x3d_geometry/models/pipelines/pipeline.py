@@ -16,12 +16,17 @@ import torch
 import trimesh
 from PIL import Image
 
+from ..autoencoders.surface_extractors import MCSurfaceExtractor, MeshExtractResult
+
 OUT_OF_MEMORY = 4_000_000_001
 FAILURE = 4_000_000_002
 NO_SURFACE = 4_000_000_003
 CRASH = 4_000_000_004
 NO_TRIANGLE = 4_000_000_005
 KILLED = 4_000_000_006
+OUT_OF_MEMORY_AT_THE_SURFACE = 4_000_000_007
+CPU_OUT_OF_MEMORY = 4_000_000_008
+CUBLAS_OUT_OF_MEMORY = 4_000_000_009
 
 
 class Vae:
@@ -30,18 +35,10 @@ class Vae:
     def __init__(self) -> None:
         self.decoder = torch.nn.Identity()
 
-    def extract_geometry(self, heights: torch.Tensor) -> list[trimesh.Trimesh | None]:
-        """A relief; None where there is no surface to be found."""
+    def extract_geometry(self, heights: torch.Tensor) -> list[MeshExtractResult | None]:
+        """A relief; None where it fails."""
         self.decoder(heights)
-        if not heights.isfinite().all():
-            return [None]
-        n = len(heights)
-        x, y = np.mgrid[0:n, 0:n]
-        vertices = np.stack([x, y, heights.numpy() * n], axis=-1).reshape(-1, 3)
-        corner = (x * n + y)[:-1, :-1].ravel()
-        upper = np.stack([corner, corner + 1, corner + n], axis=-1)
-        lower = np.stack([corner + 1, corner + n + 1, corner + n], axis=-1)
-        return [trimesh.Trimesh(vertices, np.concatenate([upper, lower]), process=False)]
+        return MCSurfaceExtractor()(heights)
 
 
 class Step1X3DGeometryPipeline:
@@ -89,10 +86,16 @@ class Step1X3DGeometryPipeline:
         match generator.initial_seed():
             case seed if seed == OUT_OF_MEMORY:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            case seed if seed == CPU_OUT_OF_MEMORY:
+                torch.empty(2**60, dtype=torch.uint8)
+            case seed if seed == CUBLAS_OUT_OF_MEMORY:
+                raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling")
             case seed if seed == FAILURE:
                 raise RuntimeError("secret of the machine room")
             case seed if seed == NO_SURFACE:
                 heights[:] = torch.nan
+            case seed if seed == OUT_OF_MEMORY_AT_THE_SURFACE:
+                heights[:] = torch.inf
             case seed if seed == CRASH:
                 os._exit(3)
             case seed if seed == KILLED:
