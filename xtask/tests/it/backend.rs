@@ -3,10 +3,11 @@
 //! this clone's compose project is taken.
 
 use std::{
-    io::Write as _,
     path::Path,
     process::{Command, Stdio},
 };
+
+use crate::service::{required, skipped};
 
 /// As in docker-compose.yml, and a directory for what the tests bring along.
 const OPTIONS: &str = "--rm --interactive --init --read-only --user 1000:1000 --cap-drop ALL \
@@ -26,15 +27,10 @@ const NO_INDEX: i32 = 75;
 #[test]
 fn backend_in_its_own_image() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let image = match std::env::var("XTASK_TEST_IMAGE").or_else(|_| image_of_project(&root)) {
+    let named = std::env::var("XTASK_TEST_IMAGE");
+    let image = match named.clone().or_else(|_| image_of_project(&root)) {
         Ok(image) => image,
-        Err(reason) => {
-            let _ = writeln!(
-                std::io::stderr(),
-                "skipped: backend_in_its_own_image: {reason}, and XTASK_TEST_IMAGE names no image"
-            );
-            return;
-        }
+        Err(reason) => return skipped(&format!("{reason}, and XTASK_TEST_IMAGE names no image")),
     };
     let backend = root.join("backend");
     // Over a pipe, since a remote engine mounts no directory of this machine.
@@ -63,9 +59,9 @@ fn backend_in_its_own_image() {
             return;
         }
     };
-    let required = std::env::var("XTASK_TEST_ENGINE").is_ok_and(|value| value == "required");
-    assert!(!required, "{reason}");
-    let _ = writeln!(std::io::stderr(), "skipped: backend_in_its_own_image: {reason}");
+    // Nobody has asked for the project's own image.
+    assert!(named.is_err() || !required(), "{reason}");
+    skipped(&reason);
 }
 
 /// The image of the service in this clone's compose project, if it has been built.
