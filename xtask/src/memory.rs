@@ -67,5 +67,6 @@ mod tests {
             Memory::of(&root).took("fast", Duration::from_secs(1));
             assert_eq!(Memory::of(&root).duration("fast"), Some(Duration::from_secs(1)));
         }
+        fs_err::remove_dir_all(&root).unwrap();
     }
 }

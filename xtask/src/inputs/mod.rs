@@ -186,9 +186,30 @@ fn slashed(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn tree(name: &str, files: &[(&str, &str)]) -> PathBuf {
+    /// A directory that goes when it is dropped.
+    struct Tree(PathBuf);
+
+    impl std::ops::Deref for Tree {
+        type Target = Path;
+        fn deref(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs_err::remove_dir_all(&self.0);
+        }
+    }
+
+    fn tree(name: &str, files: &[(&str, &str)]) -> Tree {
         let root = std::env::temp_dir().join(format!("xtask-inputs-{}-{name}", std::process::id()));
-        let _ = fs_err::remove_dir_all(&root);
+        fill(&root, files);
+        Tree(root)
+    }
+
+    fn fill(root: &Path, files: &[(&str, &str)]) {
+        let _ = fs_err::remove_dir_all(root);
         for (path, text) in
             [("backend/requirements.txt", "torch==2.5.1\n"), ("backend/Dockerfile", "FROM x\n")]
                 .iter()
@@ -198,7 +219,6 @@ mod tests {
             fs_err::create_dir_all(path.parent().unwrap()).unwrap();
             fs_err::write(path, text).unwrap();
         }
-        root
     }
 
     fn read(root: &Path, context: &str) -> Inputs {
@@ -229,8 +249,7 @@ mod tests {
             fs_err::write(root.join(path), text).unwrap();
             assert_eq!(read(&root, "backend").digest() != before, counts, "{path} := {text}");
             if path != "backend/x.log" && counts {
-                let _ = fs_err::remove_dir_all(&root);
-                tree("counts", &files);
+                fill(&root, &files);
             }
         }
     }
