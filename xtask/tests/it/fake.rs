@@ -97,6 +97,26 @@ impl Fake {
         self.answer("image inspect p-backend:latest", 0, &json, "");
     }
 
+    /// Makes the repository one of git's, with a submodule that is not checked
+    /// out, of a repository in `upstream`.
+    pub fn without_sources(&mut self) {
+        let git = [("protocol.file.allow", "always"), ("user.name", "x"), ("user.email", "x@y.zz")];
+        for (n, (key, value)) in git.into_iter().enumerate() {
+            self.repo.set(&format!("GIT_CONFIG_KEY_{n}"), key);
+            self.repo.set(&format!("GIT_CONFIG_VALUE_{n}"), value);
+        }
+        self.repo.set("GIT_CONFIG_COUNT", "3");
+        self.repo.write("upstream/step1x3d_geometry/__init__.py", "");
+        let upstream = self.repo.root.join("upstream").display().to_string();
+        for line in [
+            "git -C upstream init -q && git -C upstream add . && git -C upstream commit -qm x",
+            &format!("git init -q && git submodule --quiet add '{upstream}' backend/Step1X-3D"),
+            "git submodule --quiet deinit --force --all && rm -rf .git/modules",
+        ] {
+            Run::of(self.repo.command("sh", &["-c", line])).ok();
+        }
+    }
+
     pub fn no_image(&mut self) {
         self.answer(
             "image inspect*",

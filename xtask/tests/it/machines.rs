@@ -1,9 +1,6 @@
 //! Decisions, machines with and without a GPU, and usage, against a fake docker.
 
-use crate::{
-    common::Run,
-    fake::{Fake, snapshot},
-};
+use crate::fake::{Fake, snapshot};
 
 #[test]
 fn nothing_to_do() {
@@ -209,32 +206,8 @@ fn setup_says_what_it_installs_and_passes_the_scripts_code_on() {
 #[test]
 fn up_fetches_missing_sources_and_goes_on_without_them() {
     let mut fake = Fake::serving();
-    for (n, (key, value)) in
-        [("protocol.file.allow", "always"), ("user.name", "x"), ("user.email", "x@example.com")]
-            .into_iter()
-            .enumerate()
-    {
-        fake.repo.set(&format!("GIT_CONFIG_KEY_{n}"), key);
-        fake.repo.set(&format!("GIT_CONFIG_VALUE_{n}"), value);
-    }
-    fake.repo.set("GIT_CONFIG_COUNT", "3");
-    let git = |directory: &str, args: &[&str]| {
-        let mut git = fake.repo.command("git", args);
-        Run::of({
-            git.current_dir(fake.repo.root.join(directory));
-            git
-        })
-        .ok()
-    };
-    fake.repo.write("upstream/step1x3d_geometry/__init__.py", "");
-    for args in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "x"]] {
-        git("upstream", args);
-    }
-    git(".", &["init", "-q"]);
-    let upstream = fake.repo.root.join("upstream").display().to_string();
-    git(".", &["submodule", "--quiet", "add", &upstream, "backend/Step1X-3D"]);
-    git(".", &["submodule", "--quiet", "deinit", "--force", "--all"]);
-    fs_err::remove_dir_all(fake.repo.root.join(".git/modules")).unwrap();
+    fake.without_sources();
+    let upstream = fake.repo.root.join("upstream");
     fs_err::rename(&upstream, fake.repo.root.join("away")).unwrap();
 
     let said = fake.xtask(&["up", "--dry-run"]).ok();

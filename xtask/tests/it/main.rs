@@ -1,5 +1,5 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
-//! [`doctors`]), against a real engine with a tiny image ([`restarts`],
+//! [`doctors`], [`doctors_layers`]), against a real engine with a tiny image ([`restarts`],
 //! [`builds`], [`decisions`], [`turns`], [`doctors_engine`]), through every fault
 //! we know ([`faults`], [`outages`]); with the real torch ([`probes`]), the whole
 //! real image ([`real`]) and the service's own tests ([`backend`]).
@@ -11,6 +11,7 @@ mod common;
 mod decisions;
 mod doctors;
 mod doctors_engine;
+mod doctors_layers;
 mod engine;
 mod failures;
 mod fake;
