@@ -122,13 +122,21 @@ def driver() -> None:
         say(stage="initialising the driver (cuInit)")
         say(cuInit=cuda.cuInit(0))
     say(stage="asking nvidia-smi")
+    # Names and counts only: the serial-like UUID is nobody's business.
+    if (lines := smi("-L")) is not None:
+        say(smi=[line.split(" (UUID")[0] for line in lines])
+        held = smi("--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader")
+        say(holders=held)
+
+
+def smi(*args: str) -> list[str] | None:
+    """What nvidia-smi prints; none where the container lacks it or it hangs."""
     try:
-        smi = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10)
-        # Names and counts only: the serial-like UUID is nobody's business.
-        lines = [line.split(" (UUID")[0].strip() for line in (smi.stdout + smi.stderr).splitlines()]
-        say(smi=[line for line in lines if line])
+        ran = subprocess.run(["nvidia-smi", *args], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
-        pass  # Containers may well lack it.
+        return None
+    lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines()]
+    return [line for line in lines if line]
 
 
 def torch() -> None:

@@ -57,9 +57,15 @@ pub fn normalised(name: &str) -> String {
 }
 
 /// Whether an installed version satisfies a pin. A local part (`2.5.1+cu124`)
-/// counts only where the pin names one too (PEP 440).
+/// counts only where the pin names one too, zeros at the end say nothing, and
+/// `2.5.*` stands for all that begin so (PEP 440).
 pub fn satisfies(installed: &str, pin: &str) -> bool {
-    installed == pin || (!pin.contains('+') && installed.split('+').next() == Some(pin))
+    let public = |version: &str| version.split('+').next().unwrap_or_default().to_owned();
+    let installed = if pin.contains('+') { installed.to_owned() } else { public(installed) };
+    match pin.strip_suffix(".*") {
+        Some(prefix) => format!("{installed}.").starts_with(&format!("{prefix}.")),
+        None => installed.trim_end_matches(".0") == pin.trim_end_matches(".0"),
+    }
 }
 
 /// One package whose version differs between two sets.
@@ -133,5 +139,9 @@ mod tests {
     fn a_local_version_part_counts_only_where_it_is_pinned() {
         assert!(satisfies("2.5.1+cu124", "2.5.1") && satisfies("2.5.1+cpu", "2.5.1+cpu"));
         assert!(!satisfies("2.5.1+cu124", "2.5.1+cpu") && !satisfies("2.5.10", "2.5.1"));
+        assert!(
+            satisfies("2.3.0", "2.3") && satisfies("2.3", "2.3.0") && !satisfies("2.30", "2.3")
+        );
+        assert!(satisfies("2.5.1", "2.5.*") && !satisfies("2.50.1", "2.5.*"));
     }
 }

@@ -81,6 +81,9 @@ pub struct Driver {
     pub cu_init: Option<u64>,
     /// What `nvidia-smi -L` says; none where there is no nvidia-smi.
     pub smi: Option<String>,
+    /// Who holds the GPUs' memory, as `PID, program, MiB`, as far as it shows in
+    /// the container.
+    pub holders: Vec<String>,
 }
 
 impl Report {
@@ -209,6 +212,7 @@ fn driver(facts: &Map<String, Value>) -> Driver {
         version: number("driver"),
         cu_init: number("cuInit"),
         smi: facts.get("smi").map(|smi| texts(smi).join("; ")),
+        holders: facts.get("holders").map(texts).unwrap_or_default(),
     }
 }
 

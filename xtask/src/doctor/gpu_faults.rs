@@ -286,6 +286,16 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
         (well().but("42300000000", "17000000000"), "gpu-memory", Warn, "too little for Step1X-3D", "27 to 29 GB"),
         (well().but("41000000000", "9000000000"), "gpu-memory", Warn, "9.0 GB of 42.3 GB free", "who holds it"),
         (
+            well().but("41000000000", "9000000000").but(
+                r#"["GPU 0: NVIDIA A100-SXM4-40GB"]}"#,
+                r#"["GPU 0: NVIDIA A100-SXM4-40GB"], "holders": ["4711, python, 31000 MiB"]}"#,
+            ),
+            "gpu-memory",
+            Warn,
+            "the rest is held by 4711, python, 31000 MiB",
+            "who holds it",
+        ),
+        (
             well().but(r#""kernel": "ok""#, r#""kernel": "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.""#),
             "gpu-kernel",
             Warn,

@@ -96,7 +96,10 @@ pub fn memory(facts: &Facts) -> Finding {
     } else if free < NEEDED && facts.health().is_ok_and(|answer| answer.is_ready()) {
         Finding::ok(format!("{found}; the service's own model is loaded"))
     } else if free < NEEDED {
-        Finding::warn(format!("{found}: another model does not fit")).remedy(
+        let holders = facts.inside().map_or(Vec::new(), |inside| inside.driver.holders.clone());
+        let by =
+            if holders.is_empty() { String::new() } else { format!(" by {}", holders.join("; ")) };
+        Finding::warn(format!("{found}, the rest is held{by}")).remedy(
             "See who holds it: Step1X-3D needs 27 to 29 GB.",
             &["nvidia-smi   # on the engine's machine"],
         )
