@@ -4,6 +4,9 @@
 //! wait for the answer. So independent questions are on their way at the same
 //! time, and a question that nobody needs is never asked.
 
+#[cfg(test)]
+mod stated;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, OnceLock},
@@ -339,68 +342,5 @@ impl Facts {
         let gpus = gpus.map(|gpus| (gpus, project.visible_devices.clone()));
         let probe = docker.python_with_gpus(image, gpus.as_ref(), PROBE, &args)?;
         Ok(Report::parse(&probe))
-    }
-}
-
-#[cfg(test)]
-impl Facts {
-    /// Nothing is known, and nothing can be asked.
-    pub fn none() -> Facts {
-        let facts = Facts::about(Path::new("/nonexistent"), false);
-        let nobody = Trouble { says: "nobody to ask".to_owned(), ..Trouble::default() };
-        let _ = facts.docker.0.set(Err(nobody));
-        facts
-    }
-}
-
-#[cfg(test)]
-macro_rules! settable {
-    ($($set:ident $fact:ident: $kind:ty;)*) => {
-        impl Facts {
-            $(pub fn $set(self, answer: Result<$kind, &str>) -> Facts {
-                let trouble = |says: &str| Trouble {
-                    says: says.to_owned(),
-                    unanswered: says.contains("gave no answer"),
-                    ..Trouble::default()
-                };
-                let _ = self.$fact.0.set(answer.map_err(trouble));
-                self
-            })*
-        }
-    };
-}
-
-#[cfg(test)]
-settable! {
-    with_endpoint endpoint: String;
-    with_engine engine: Engine;
-    with_compose_version compose_version: String;
-    with_buildx_version buildx_version: String;
-    with_git_version git_version: String;
-    with_env_file env_file: EnvFile;
-    with_project project: Project;
-    with_pins pins: Pins;
-    with_forced forced: Option<Device>;
-    with_container container: Option<Container>;
-    with_image image: Option<Image>;
-    with_machine machine: Option<Machine>;
-    with_refusal refusal: Option<String>;
-    with_service service: Service;
-    with_port port: Option<(String, Trouble)>;
-    with_health health: http::Answer;
-    with_inside inside: Report;
-    with_torch torch: Report;
-}
-
-#[cfg(test)]
-impl Facts {
-    pub fn with_engine_trouble(self, trouble: Trouble) -> Facts {
-        let _ = self.engine.0.set(Err(trouble));
-        self
-    }
-
-    pub fn with_compose_trouble(self, trouble: Trouble) -> Facts {
-        let _ = self.compose_version.0.set(Err(trouble));
-        self
     }
 }
