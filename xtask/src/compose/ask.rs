@@ -190,10 +190,8 @@ impl Docker {
         let run =
             throw_away(&["--network", "bridge", "--publish", &publish], &image.id, "true", &[]);
         let answer = self.answer(&run)?;
-        // Started, and only then found to have no such program.
-        let started = answer.code == 0 || answer.stderr.contains("executable file not found");
         let refusal = || Failure::of_command(&run.to_string(), answer.code, &answer.stderr);
-        Ok((!started).then(|| refusal().code(1)))
+        Ok((!started(&answer)).then(|| refusal().code(1)))
     }
 
     /// Whether the service answers now, asked the way its healthcheck asks, so
@@ -300,6 +298,11 @@ impl Docker {
         }
         Err(Failure::of_command(&invocation.to_string(), answer.code, &answer.stderr).into())
     }
+}
+
+/// Whether a container was started, if only to be found to have no such program.
+pub(super) fn started(run: &Finished) -> bool {
+    run.code == 0 || run.stderr.contains("executable file not found")
 }
 
 /// Whether a version such as `v2.26.1-4` or `5.0.0-desktop.1` is [`MIN_COMPOSE`]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Container, Docker, Image, Machine, SERVICE, docker, machine, throw_away};
+use super::{
+    Container, Docker, Image, Machine, SERVICE, ask::started, docker, machine, throw_away,
+};
 use crate::process::Finished;
 
 impl Docker {
@@ -15,9 +17,7 @@ impl Docker {
     /// When docker gives no answer.
     pub fn try_gpus(&self, image: &Image, gpus: &str) -> Result<Option<String>> {
         let answer = self.answer(&throw_away(&gpu_options(gpus), &image.id, "true", &[]))?;
-        // Started, and only then found to have no such program.
-        let started = answer.code == 0 || answer.stderr.contains("executable file not found");
-        Ok((!started).then_some(answer.stderr))
+        Ok((!started(&answer)).then_some(answer.stderr))
     }
 
     /// What a container sees of the engine's machine. It is the running

@@ -28,6 +28,12 @@ impl Answer {
     }
 }
 
+/// What follows the scheme of an endpoint on another machine; none for one here.
+pub fn remote(endpoint: &str) -> Option<&str> {
+    let (scheme, rest) = endpoint.split_once("://")?;
+    ["tcp", "ssh"].contains(&scheme).then_some(rest)
+}
+
 /// The address under which a port that the engine published on `address` is
 /// reached from here: what is bound to the engine's machine alone, or to all of
 /// its addresses, is at the engine's host.
@@ -36,8 +42,7 @@ pub fn from_here(address: &str, endpoint: &str) -> String {
     if !["127.0.0.1", "0.0.0.0", "[::]", "[::1]"].contains(&host) {
         return address.to_owned();
     }
-    let remote = endpoint.split_once("://").filter(|(scheme, _)| ["tcp", "ssh"].contains(scheme));
-    let Some((_, rest)) = remote else {
+    let Some(rest) = remote(endpoint) else {
         let local = if host.starts_with('[') { "[::1]" } else { "127.0.0.1" };
         return format!("{local}:{port}");
     };

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Facts, Finding, facts::Service};
+use super::{Facts, Finding, facts::Service, http};
 use crate::{
     compose::SERVICE,
     decide::{self, ContainerState, Drift, ImageState},
@@ -146,7 +146,7 @@ pub fn health(facts: &Facts) -> Finding {
         Ok(answer) => answer,
         Err(trouble) => {
             let endpoint = facts.endpoint().map(String::as_str).unwrap_or_default();
-            let remote = ["tcp://", "ssh://"].iter().any(|scheme| endpoint.starts_with(scheme));
+            let remote = http::remote(endpoint).is_some();
             // A port that is bound to the other machine alone is no fault.
             return if remote {
                 Finding::unknown(&trouble)

@@ -1,6 +1,6 @@
 //! The tools on this machine, and the engine they talk to.
 
-use super::{Facts, Finding};
+use super::{Facts, Finding, http};
 use crate::compose::{MIN_COMPOSE, recent_enough};
 
 pub fn cli(facts: &Facts) -> Finding {
@@ -13,7 +13,9 @@ pub fn engine(facts: &Facts) -> Finding {
     let evidence = (!endpoint.is_empty()).then(|| format!("at {endpoint}"));
     let finding = match facts.engine() {
         Ok(engine) => Finding::ok(&engine.version),
-        Err(trouble) if trouble.says.contains("does not answer") && is_remote(endpoint) => {
+        Err(trouble)
+            if trouble.says.contains("does not answer") && http::remote(endpoint).is_some() =>
+        {
             Finding::fail(format!("the Docker engine at {endpoint} does not answer")).remedy(
                 "Start it there, or take this machine's own engine.",
                 &[
@@ -25,10 +27,6 @@ pub fn engine(facts: &Facts) -> Finding {
         Err(trouble) => Finding::of(&trouble),
     };
     finding.evidence(evidence)
-}
-
-fn is_remote(endpoint: &str) -> bool {
-    endpoint.starts_with("tcp://") || endpoint.starts_with("ssh://")
 }
 
 pub fn compose(facts: &Facts) -> Finding {
