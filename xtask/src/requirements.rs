@@ -9,6 +9,10 @@ use crate::failure::Failure;
 /// Where the requirements stand, relative to the repository's root.
 pub const PATH: &str = "backend/requirements.txt";
 
+/// Where the packages stand, one a line, that the image leaves out although
+/// others say that they need them: uv's `--excludes`.
+pub const EXCLUDES: &str = "backend/excludes.txt";
+
 /// Package names, normalised as PyPI does (PEP 503), with their exact versions.
 /// Of several pins of one package the last counts.
 pub type Pins = BTreeMap<String, String>;
@@ -29,6 +33,19 @@ pub fn read(root: &Path) -> Result<String> {
             }
         })
         .with_context(|| format!("reading the pins in {PATH}"))
+}
+
+/// Normalised names of the packages that are left out on purpose.
+///
+/// # Errors
+/// When the file can't be read; none is fine.
+pub fn excludes(root: &Path) -> Result<Vec<String>> {
+    let text = match fs_err::read_to_string(root.join(EXCLUDES)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        text => text?,
+    };
+    let names = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    Ok(names.filter(|name| !name.is_empty()).map(normalised).collect())
 }
 
 /// The exact pins (`name==version`, PEP 508) of a requirements file; extras,

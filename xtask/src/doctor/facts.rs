@@ -70,6 +70,7 @@ pub struct Facts {
     env_file: Fact<EnvFile>,
     project: Fact<Project>,
     pins: Fact<Pins>,
+    excludes: Fact<Vec<String>>,
     forced: Fact<Option<Device>>,
     container: Fact<Option<Container>>,
     image: Fact<Option<Image>>,
@@ -165,6 +166,11 @@ impl Facts {
     /// The exact pins of requirements.txt.
     pub fn pins(&self) -> Result<&Pins, Trouble> {
         self.pins.or_ask(|| Ok(requirements::pins(&requirements::read(&self.root)?)))
+    }
+
+    /// Names of the packages that the image leaves out on purpose.
+    pub fn excludes(&self) -> Result<&Vec<String>, Trouble> {
+        self.excludes.or_ask(|| requirements::excludes(&self.root))
     }
 
     /// The device that the user wants; an error where it is no device.

@@ -174,7 +174,12 @@ pub fn dependencies(facts: &Facts) -> Finding {
             return Finding::new(Status::Error, format!("could not compare: {why}"));
         }
     };
-    let others: Vec<_> = unmet.iter().filter(|text| !is_torchvisions(text)).cloned().collect();
+    let excludes = match facts.excludes() {
+        Ok(excludes) => excludes,
+        Err(trouble) => return Finding::unknown(&trouble),
+    };
+    let is_other = |text: &&String| !is_torchvisions(text) && !is_left_out(text, excludes);
+    let others: Vec<_> = unmet.iter().filter(is_other).cloned().collect();
     match &*others {
         [] => Finding::ok(format!("{0} of {0} have what they need", report.packages.len())),
         [first, rest @ ..] => {
@@ -185,6 +190,15 @@ pub fn dependencies(facts: &Facts) -> Finding {
         }
     }
     .evidence(others.iter().cloned())
+}
+
+/// Whether what is missing is missing on purpose.
+fn is_left_out(unmet: &str, excludes: &[String]) -> bool {
+    let missing = unmet.strip_suffix(", found none").and_then(|text| text.split_once(" needs "));
+    missing.is_some_and(|(_, needs)| {
+        let name = needs.split(['=', '<', '>', '!', '~', ',']).next().unwrap_or_default();
+        excludes.contains(&requirements::normalised(name))
+    })
 }
 
 #[cfg(test)]
@@ -288,6 +302,12 @@ mod tests {
 
         let finding = dependencies(&facts(""));
         assert_eq!((finding.status, &*finding.message), (Status::Warn, "a needs b>=2, found 1"));
+        let left_out = r#"{"packages": {}, "unmet": ["a needs Foo_bar<3,>=2, found none"]}"#;
+        let excluding = |names: &[&str]| {
+            let excludes = names.iter().map(|name| (*name).to_owned()).collect();
+            dependencies(&with(left_out, TORCH, "").with_excludes(Ok(excludes))).status
+        };
+        assert_eq!((excluding(&["foo-bar"]), excluding(&["foo"])), (Status::Ok, Status::Warn));
         let unknown = r#"{"packages": {}, "unmet_unknown": "ModuleNotFoundError: No module named 'packaging'"}"#;
         assert_eq!(dependencies(&with(unknown, TORCH, "")).status, Status::Error);
         assert_eq!(dependencies(&with("", TORCH, "")).status, Status::Error);

@@ -37,6 +37,7 @@ settable! {
     with_env_file env_file: EnvFile;
     with_project project: Project;
     with_pins pins: Pins;
+    with_excludes excludes: Vec<String>;
     with_forced forced: Option<Device>;
     with_container container: Option<Container>;
     with_image image: Option<Image>;
