@@ -20,6 +20,10 @@ pub enum Device {
 }
 
 impl Device {
+    pub fn is_cpu(self) -> bool {
+        matches!(self, Device::Cpu(_))
+    }
+
     /// The word for it in `status --json`.
     pub fn word(self) -> &'static str {
         match self {

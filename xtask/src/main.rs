@@ -180,7 +180,7 @@ fn alone(root: &Path, command: &str, common: &Common) -> Result<(Docker, Ground,
 
 fn status(root: &Path, json: bool) -> Result<()> {
     let docker = Docker::new(root.to_owned())?;
-    let state = state::observe(root, &docker, Ground::of(&docker)?)?;
+    let state = state::glance(root, &docker)?;
     let decision = decide::decide(&state.situation);
     if json {
         say!("{:#}", report::status_json(&state, &decision));

@@ -206,8 +206,9 @@ impl Run<'_> {
     fn try_swap(&self, state: &mut State) -> Result<()> {
         if let (Device::Unknown, Some(new)) = (state.device, &self.new) {
             // The first image: only now is there something to look for a card with.
-            state.device = state::look_for_card(&state.docker, &state.engine, None, Some(new))?;
-            state.docker = state.docker.on_cpu(matches!(state.device, Device::Cpu(_)));
+            state.device =
+                state::look_for_card(&state.docker, state.engine.as_ref(), None, Some(new))?;
+            state.docker = state.docker.on_cpu(state.device.is_cpu());
             tell_device(state, false);
         }
         if let Some(image) = self.new.as_ref().or(state.image.as_ref()) {
@@ -347,7 +348,7 @@ fn run(step: Step, state: &State) -> Result<()> {
 /// Whether the old container is there as it was, and no other beside it: after
 /// a swap that was broken off there are two, or it has ended.
 fn untouched(state: &State) -> bool {
-    let (Some(before), Ok(now)) = (&state.container, state.docker.containers(&state.project))
+    let (Some(before), Ok(now)) = (&state.container, state.docker.containers(Some(&state.project)))
     else {
         return false;
     };

@@ -6,7 +6,7 @@ use std::{path::Path, thread};
 use anyhow::{Result, anyhow};
 
 use crate::{
-    compose::{Container, Docker, Engine, Image, Project, files},
+    compose::{self, Container, Docker, Engine, Image, Project, files},
     decide::{ContainerState, Drift, ImageState, Situation},
     device::{self, Device},
     inputs::Inputs,
@@ -18,7 +18,8 @@ use crate::{
 pub struct State {
     /// Docker with the compose files that fit the device.
     pub docker: Docker,
-    pub engine: Engine,
+    /// None where nobody needed to ask yet.
+    pub engine: Option<Engine>,
     pub project: Project,
     pub device: Device,
     pub container: Option<Container>,
@@ -66,8 +67,7 @@ impl Ground {
 /// When Docker does not answer, an input can't be read, or the machine's NVIDIA
 /// card is out of Docker's reach.
 pub fn observe(root: &Path, docker: &Docker, ground: Ground) -> Result<State> {
-    let forced = device::forced(files::setting(root, device::SETTING)?.as_deref())?;
-    observe_on(forced, root, docker, ground, None)
+    observe_on(wish(root)?, root, docker, ground, None)
 }
 
 /// The service's container and its image.
@@ -86,17 +86,16 @@ pub fn observe_on(
     known: Option<Known>,
 ) -> Result<State> {
     let Ground { engine, project } = ground;
+    // What the engine offers is a good guess, so Compose can be asked for drift
+    // before anybody has looked for a card.
+    let early = docker.on_cpu(forced.map_or(!engine.has_nvidia, Device::is_cpu));
     thread::scope(|scope| {
         let inputs = scope.spawn(|| read_inputs(root, &project));
-        // What the engine offers is a good guess, so Compose can be asked for
-        // drift before anybody has looked for a card.
-        let guess = forced.unwrap_or(if engine.has_nvidia { Device::Gpu } else { Device::Cpu("") });
-        let early = docker.on_cpu(matches!(guess, Device::Cpu(_)));
         let drifted = scope.spawn({
             let early = early.clone();
             move || early.drifted()
         });
-        let (container, image) = match known {
+        let known = match known {
             Some(known) => known,
             None => {
                 let asked = both(docker, |d| d.container(&project), |d| d.image(&project.image));
@@ -105,17 +104,79 @@ pub fn observe_on(
         };
         let device = match forced {
             Some(device) => device,
-            None => look_for_card(docker, &engine, container.as_ref(), image.as_ref())?,
+            None => look_for_card(docker, Some(&engine), known.0.as_ref(), known.1.as_ref())?,
         };
-        let docker = docker.on_cpu(matches!(device, Device::Cpu(_)));
-        let mut drifted = join(drifted)?;
+        let seen = Seen { drifted: (early, join(drifted)?), inputs: join(inputs)?, device, known };
+        seen.judge(docker, Some(engine.clone()), project.clone())
+    })
+}
+
+/// The same for who changes nothing, and so needs no lock, nor to know first
+/// whose containers are meant, on which engine: everything is asked at once.
+///
+/// # Errors
+/// As [`observe`].
+pub fn glance(root: &Path, docker: &Docker) -> Result<State> {
+    let forced = wish(root)?;
+    let early = docker.on_cpu(forced.map_or_else(|| !compose::card_here(), Device::is_cpu));
+    thread::scope(|scope| {
+        let project = scope.spawn({
+            let docker = docker.clone();
+            move || docker.project()
+        });
+        let drifted = scope.spawn({
+            let early = early.clone();
+            move || early.drifted()
+        });
+        // Most machines have one, which says what its image's name is.
+        let everyones = docker.containers(None);
+        let name = everyones.iter().flatten().map(|c| c.image_name.clone()).next();
+        let image = name.as_deref().map(|name| docker.image(name));
+
+        let project = join(project)?;
+        let mut everyones = everyones?.into_iter();
+        let container = everyones.rfind(|container| container.project == project.name);
+        let image = match image {
+            Some(image) if name.as_ref() == Some(&project.image) => image?,
+            _ => docker.image(&project.image)?,
+        };
+        let device = match forced {
+            Some(device) => device,
+            None => look_for_card(docker, None, container.as_ref(), image.as_ref())?,
+        };
+        let inputs = read_inputs(root, &project)?;
+        let known = (container, image);
+        Seen { drifted: (early, join(drifted)?), inputs, device, known }
+            .judge(docker, None, project)
+    })
+}
+
+/// The device that the user insists on.
+fn wish(root: &Path) -> Result<Option<Device>> {
+    device::forced(files::setting(root, device::SETTING)?.as_deref())
+}
+
+/// What was asked for at the same time.
+struct Seen {
+    /// What Compose would recreate, and as which Docker it was asked.
+    drifted: (Docker, Vec<String>),
+    inputs: Option<Inputs>,
+    device: Device,
+    known: Known,
+}
+
+impl Seen {
+    /// Asks for the little that depends on it, and judges.
+    fn judge(self, docker: &Docker, engine: Option<Engine>, project: Project) -> Result<State> {
+        let Seen { drifted: (early, mut drifted), inputs, device, known: (container, image) } =
+            self;
+        let docker = docker.on_cpu(device.is_cpu());
         if docker.adds_cpu_file() != early.adds_cpu_file() {
             drifted = docker.drifted()?;
         }
         let other_image =
             container.as_ref().filter(|c| image.as_ref().is_none_or(|image| image.id != c.image));
         let running = other_image.map(|c| docker.image(&c.image)).transpose()?.flatten();
-        let inputs = join(inputs)?;
         let (image_state, known_origin) =
             judge_image(&docker, &project, image.as_ref(), running.as_ref(), inputs.as_ref())?;
         let drifted = container.as_ref().is_some_and(|c| drifted.contains(&c.name));
@@ -133,7 +194,6 @@ pub fn observe_on(
                 (true, false) => Drift::Configuration,
             },
         };
-        let (engine, project) = (engine.clone(), project.clone());
         Ok(State {
             docker,
             engine,
@@ -145,7 +205,7 @@ pub fn observe_on(
             known_origin,
             situation,
         })
-    })
+    }
 }
 
 /// Reads what the service's image is built from; none where it isn't built here.
@@ -162,11 +222,17 @@ pub fn read_inputs(root: &Path, project: &Project) -> Result<Option<Inputs>> {
 /// See [`device::choose`].
 pub fn look_for_card(
     docker: &Docker,
-    engine: &Engine,
+    engine: Option<&Engine>,
     container: Option<&Container>,
     image: Option<&Image>,
 ) -> Result<Device> {
-    let card = docker.nvidia_card(container, image);
+    let beside = container.and_then(compose::card_beside);
+    if beside == Some(false) {
+        // Whatever the engine offers, there is nothing to hand out.
+        return device::choose(false, false, beside);
+    }
+    let engine = engine.map_or_else(|| docker.engine(), |engine| Ok(engine.clone()))?;
+    let card = beside.or_else(|| docker.nvidia_card(container, image));
     // An engine can hand out GPUs without listing a runtime; trying tells.
     let hands_out = engine.has_nvidia
         || ((card == Some(true) || engine.is_wsl) && docker.hands_out_gpus(image));

@@ -74,35 +74,25 @@ impl Docker {
     /// # Errors
     /// When the engine can't be reached.
     pub fn container(&self, project: &Project) -> Result<Option<Container>> {
-        let ids = self.container_ids(project)?;
-        ids.last().map_or(Ok(None), |id| self.container_by_id(id))
+        Ok(self.containers(Some(project))?.pop())
     }
 
-    /// All of the service's containers: during a swap there are two.
+    /// All of the service's containers in a project, or in all of them, the newest
+    /// first: during a swap there are two.
     ///
     /// # Errors
     /// When the engine can't be reached.
-    pub fn containers(&self, project: &Project) -> Result<Vec<Container>> {
-        let ids = self.container_ids(project)?;
-        ids.iter().filter_map(|id| self.container_by_id(id).transpose()).collect()
-    }
-
-    /// The newest first.
-    fn container_ids(&self, project: &Project) -> Result<Vec<String>> {
+    pub fn containers(&self, project: Option<&Project>) -> Result<Vec<Container>> {
         let label = |key: &str, value: &str| format!("label=com.docker.compose.{key}={value}");
-        let answer = self.ask(&docker([
-            "ps",
-            "--all",
-            "--quiet",
-            "--no-trunc",
-            "--filter",
-            &label("project", &project.name),
-            "--filter",
-            &label("service", SERVICE),
-            "--filter",
-            &label("oneoff", "False"),
-        ]))?;
-        Ok(answer.stdout.lines().map(str::to_owned).collect())
+        let filters = project.map(|project| label("project", &project.name)).into_iter();
+        let filters = filters.chain([label("service", SERVICE), label("oneoff", "False")]);
+        let list = docker(["ps", "--all", "--quiet", "--no-trunc"])
+            .and(filters.flat_map(|filter| ["--filter".to_owned(), filter]));
+        let ids = self.ask(&list)?.stdout;
+        match ids.split_whitespace().collect::<Vec<_>>() {
+            ids if ids.is_empty() => Ok(Vec::new()),
+            ids => Container::parse(&self.inspect("container", &ids)?.unwrap_or_default()),
+        }
     }
 
     /// The container with this id, none if it is gone.
@@ -110,7 +100,8 @@ impl Docker {
     /// # Errors
     /// When the engine can't be reached.
     pub fn container_by_id(&self, id: &str) -> Result<Option<Container>> {
-        self.inspect("container", id)?.map_or(Ok(None), |json| Container::parse(&json))
+        let found = self.inspect("container", &[id])?;
+        found.map_or(Ok(None), |json| Ok(Container::parse(&json)?.pop()))
     }
 
     /// The image of this name or id, none if there is none.
@@ -118,15 +109,18 @@ impl Docker {
     /// # Errors
     /// When the engine can't be reached.
     pub fn image(&self, reference: &str) -> Result<Option<Image>> {
-        self.inspect("image", reference)?.map_or(Ok(None), |json| Image::parse(&json))
+        self.inspect("image", &[reference])?.map_or(Ok(None), |json| Image::parse(&json))
     }
 
-    fn inspect(&self, kind: &str, reference: &str) -> Result<Option<String>> {
-        let inspect = docker([kind, "inspect", reference]);
+    /// What is found of what is asked for; none where that is nothing.
+    fn inspect(&self, kind: &str, references: &[&str]) -> Result<Option<String>> {
+        let inspect = docker([kind, "inspect"]).and(references.iter().copied());
         let answer = self.answer(&inspect)?;
+        let gone = answer.stderr.to_lowercase().contains(&format!("no such {kind}"));
         match answer.code {
             0 => Ok(Some(answer.stdout)),
-            _ if answer.stderr.to_lowercase().contains(&format!("no such {kind}")) => Ok(None),
+            // Of several, one may have gone since they were listed.
+            _ if gone => Ok(Some(answer.stdout).filter(|_| references.len() > 1)),
             code => Err(Failure::of_command(&inspect.to_string(), code, &answer.stderr).into()),
         }
     }

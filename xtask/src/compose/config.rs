@@ -161,7 +161,8 @@ fn default_image(project: &str) -> String {
     format!("{project}{}{SERVICE}", if compatible { "_" } else { "-" })
 }
 
-fn with_tag(image: String) -> String {
+/// The name in full, as `docker image inspect` lists it.
+pub fn with_tag(image: String) -> String {
     let last = image.rsplit('/').next().unwrap_or_default();
     if last.contains([':', '@']) { image } else { format!("{image}:latest") }
 }

@@ -5,17 +5,23 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::config::address;
+use super::config::{address, with_tag};
 
 /// The service's container.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Container {
     pub id: String,
     pub name: String,
+    /// Name of its compose project.
+    pub project: String,
     /// Id of the image it was created from.
     pub image: String,
+    /// The name by which that image was asked for.
+    pub image_name: String,
     /// Engine's word: created, running, paused, restarting, exited or dead.
     pub state: String,
+    /// Process id of its first process, on the engine's machine; 0 if it has none.
+    pub pid: u64,
     /// Engine's word: starting, healthy or unhealthy; none without a healthcheck.
     pub health: Option<String>,
     /// How to ask the service whether it answers; none without a healthcheck.
@@ -43,34 +49,36 @@ pub struct Healthcheck {
 }
 
 impl Container {
-    /// Parses what `docker container inspect` prints for one container; none
-    /// where it prints an empty list.
+    /// Parses what `docker container inspect` prints.
     ///
     /// # Errors
     /// When it isn't JSON.
-    pub fn parse(json: &str) -> Result<Option<Container>> {
-        Ok(first(json, "docker container inspect")?.map(|c| {
-            let state = &c["State"];
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            Container {
-                id: text(&c["Id"]),
-                name: text(&c["Name"]).trim_start_matches('/').to_owned(),
-                image: text(&c["Image"]),
-                state: text(&state["Status"]),
-                health: state["Health"]["Status"]
-                    .as_str()
-                    .filter(|h| *h != "none")
-                    .map(str::to_owned),
-                healthcheck: healthcheck(&c["Config"]["Healthcheck"]),
-                exit_code: state["ExitCode"].as_i64().unwrap_or_default(),
-                restarts: c["RestartCount"].as_u64().unwrap_or_default(),
-                started_at: text(&state["StartedAt"]),
-                finished_at: text(&state["FinishedAt"]),
-                addresses: addresses(&c["NetworkSettings"]["Ports"]),
-                asks_for: addresses(&c["HostConfig"]["PortBindings"]),
-                has_gpus: has_gpus(&c["HostConfig"]),
-            }
-        }))
+    pub fn parse(json: &str) -> Result<Vec<Container>> {
+        let list = list(json, "docker container inspect")?;
+        Ok(list.iter().map(Container::of).collect())
+    }
+
+    fn of(c: &Value) -> Container {
+        let state = &c["State"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Container {
+            id: text(&c["Id"]),
+            name: text(&c["Name"]).trim_start_matches('/').to_owned(),
+            project: text(&c["Config"]["Labels"]["com.docker.compose.project"]),
+            image: text(&c["Image"]),
+            image_name: with_tag(text(&c["Config"]["Image"])),
+            state: text(&state["Status"]),
+            pid: state["Pid"].as_u64().unwrap_or_default(),
+            health: state["Health"]["Status"].as_str().filter(|h| *h != "none").map(str::to_owned),
+            healthcheck: healthcheck(&c["Config"]["Healthcheck"]),
+            exit_code: state["ExitCode"].as_i64().unwrap_or_default(),
+            restarts: c["RestartCount"].as_u64().unwrap_or_default(),
+            started_at: text(&state["StartedAt"]),
+            finished_at: text(&state["FinishedAt"]),
+            addresses: addresses(&c["NetworkSettings"]["Ports"]),
+            asks_for: addresses(&c["HostConfig"]["PortBindings"]),
+            has_gpus: has_gpus(&c["HostConfig"]),
+        }
     }
 }
 
@@ -136,7 +144,7 @@ impl Image {
     /// # Errors
     /// When it isn't JSON.
     pub fn parse(json: &str) -> Result<Option<Image>> {
-        Ok(first(json, "docker image inspect")?.map(|image| {
+        Ok(list(json, "docker image inspect")?.first().map(|image| {
             let mut config = image["Config"].clone();
             let labels = config["Labels"].take();
             Image {
@@ -236,10 +244,8 @@ pub fn recreated(dry_run: &str) -> Vec<String> {
         .collect()
 }
 
-fn first(json: &str, command: &str) -> Result<Option<Value>> {
-    let list: Value =
-        serde_json::from_str(json).with_context(|| format!("reading what `{command}` printed"))?;
-    Ok(list.get(0).cloned())
+fn list(json: &str, command: &str) -> Result<Vec<Value>> {
+    serde_json::from_str(json).with_context(|| format!("reading what `{command}` printed"))
 }
 
 #[cfg(test)]
@@ -253,7 +259,7 @@ mod tests {
             "Config":{"Healthcheck":{"Test":["CMD-SHELL","curl -f x"],"Timeout":3000000000}},
             "HostConfig":{"PortBindings":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}},
             "NetworkSettings":{"Ports":{"9/tcp":null,"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}]"#;
-        let c = Container::parse(json).unwrap().unwrap();
+        let c = Container::parse(json).unwrap().remove(0);
         assert_eq!(
             (&*c.name, &*c.state, c.exit_code, c.restarts),
             ("p-backend-1", "restarting", 3, 3)
@@ -265,7 +271,7 @@ mod tests {
             (check.command.join(" "), check.timeout),
             ("/bin/sh -c curl -f x".into(), Duration::from_secs(3))
         );
-        assert_eq!(Container::parse("[]").unwrap(), None);
+        assert_eq!(Container::parse("[]").unwrap(), []);
         assert!(Container::parse("").is_err());
     }
 

@@ -1,5 +1,10 @@
 //! The engine's machine, which may be another than this one.
 
+use super::Container;
+
+/// NVIDIA's number among the vendors of the PCI bus.
+const NVIDIA: &str = "0x10de";
+
 /// The engine's machine, as any container on it sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Machine {
@@ -27,7 +32,7 @@ impl Machine {
         };
         let module = text.lines().find(|line| line.starts_with("NVRM version:"));
         Machine {
-            nvidia_card: text.lines().any(|line| line.trim() == "0x10de"),
+            nvidia_card: text.lines().any(|line| line.trim() == NVIDIA),
             driver: module
                 .and_then(|line| line.split_whitespace().find(version))
                 .map(str::to_owned),
@@ -39,6 +44,25 @@ impl Machine {
                 .map(|kilobytes| kilobytes * 1024),
         }
     }
+}
+
+/// Whether an NVIDIA card is on the PCI bus of the machine that a container runs
+/// on, which is this one if this kernel has put the container's process into a
+/// control group that bears its id; else none. None in WSL2, where no card
+/// shows there.
+pub fn card_beside(container: &Container) -> Option<bool> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let here = container.id.len() == 64
+        && read(&format!("/proc/{}/cgroup", container.pid)).contains(&container.id);
+    (here && !read("/proc/version").contains("microsoft")).then(card_here)
+}
+
+/// Whether an NVIDIA card is on this machine's PCI bus.
+pub fn card_here() -> bool {
+    let devices = std::fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
+    let vendors =
+        devices.filter_map(|device| std::fs::read_to_string(device.path().join("vendor")).ok());
+    vendors.into_iter().any(|vendor| vendor.trim() == NVIDIA)
 }
 
 #[cfg(test)]

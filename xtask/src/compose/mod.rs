@@ -29,7 +29,7 @@ pub use self::{
     config::Project,
     disk::CacheRecord,
     inspect::{Container, Engine, Image},
-    machine::Machine,
+    machine::{Machine, card_beside, card_here},
 };
 use crate::{
     failure::Failure,

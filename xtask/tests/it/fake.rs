@@ -13,7 +13,7 @@ pub struct Fake {
 
 pub const CONTAINER: &str = r#"[{"Id":"c1","Name":"/p-backend-1","Image":"sha256:a","RestartCount":0,
 "State":{"Status":"running","ExitCode":0,"StartedAt":"2026-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":"healthy"}},
-"Config":{"Healthcheck":{"Test":["CMD","true"]}},"HostConfig":{"DeviceRequests":null,"Runtime":"runc"},
+"Config":{"Image":"p-backend","Labels":{"com.docker.compose.project":"p"},"Healthcheck":{"Test":["CMD","true"]}},"HostConfig":{"DeviceRequests":null,"Runtime":"runc"},
 "NetworkSettings":{"Ports":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}]"#;
 
 pub const PROBE: &str = r#"{"python": "3.11.2", "executable": "/usr/bin/python3", "packages": {"torch": "2.5.1+cu124"}, "unmet": []}
