@@ -68,9 +68,22 @@ pub fn after(state: &State, full: bool, packages: Option<&Pins>) -> Result<()> {
 /// # Errors
 /// When the engine does not answer.
 pub fn unfinished(state: &State) -> Result<()> {
-    let tags = state.docker.tags(&provenance::repository(&state.project.name))?;
-    let mut stale = tags.iter().filter(|tag| provenance::is_under_construction(tag));
-    stale.try_for_each(|tag| state.docker.quietly(&compose::remove_image(tag)).map(drop))
+    let mut stale = under_construction(state)?.into_iter();
+    stale.try_for_each(|tag| state.docker.quietly(&compose::remove_image(&tag)).map(drop))
+}
+
+/// Whether there is something under construction, or left behind.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn is_due(state: &State) -> Result<bool> {
+    Ok(!under_construction(state)?.is_empty())
+}
+
+fn under_construction(state: &State) -> Result<Vec<String>> {
+    let mut tags = state.docker.tags(&provenance::repository(&state.project.name))?;
+    tags.retain(|tag| provenance::is_under_construction(tag));
+    Ok(tags)
 }
 
 /// Removes an image that nobody has named; false where a name or a container

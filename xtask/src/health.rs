@@ -13,8 +13,9 @@ use crate::{
     process,
 };
 
-/// Between two looks; a look itself costs about as much.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks. A look costs a third of a core for as long, which the
+/// service could use to start.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a container without a healthcheck has to run before it counts as up.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -33,21 +34,11 @@ pub fn wait(
     timeout: Duration,
 ) -> Result<Container> {
     let started = Instant::now();
-    let id = match docker.container(project)? {
-        Some(container) => container.id,
-        None => {
-            return Err(Failure::new("Compose made no container")
-                .hint("cargo xtask doctor")
-                .into());
-        }
-    };
+    let mut container = docker
+        .container(project)?
+        .ok_or_else(|| Failure::new("Compose made no container").hint("cargo xtask doctor"))?;
     loop {
         process::interrupted()?;
-        let Some(container) = docker.container_by_id(&id)? else {
-            return Err(Failure::new("the container was removed while starting")
-                .hint("cargo xtask up")
-                .into());
-        };
         match verdict(&container, forgiven(&container, before)) {
             Verdict::Ended => return Err(crashed(docker, container)),
             Verdict::Healthy => return Ok(container),
@@ -63,6 +54,9 @@ pub fn wait(
             return Err(complain(docker, &container, message));
         }
         thread::sleep(PAUSE);
+        container = docker.container_by_id(&container.id)?.ok_or_else(|| {
+            Failure::new("the container was removed while starting").hint("cargo xtask up")
+        })?;
     }
 }
 
@@ -95,7 +89,7 @@ fn verdict(container: &Container, forgiven: u64) -> Verdict {
 /// The engine forgets the exit code as soon as it restarts the container, so
 /// this waits a moment for the next crash of a loop.
 fn crashed(docker: &Docker, mut container: Container) -> anyhow::Error {
-    for _ in 0..40 {
+    for _ in 0..20 {
         if container.state != "running" {
             break;
         }

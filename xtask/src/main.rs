@@ -58,7 +58,7 @@ use clap::Parser as _;
 use crate::{
     cli::{Cli, Command, Common},
     compose::Docker,
-    decide::{Action, Decision, ImageState},
+    decide::{Action, ContainerState, Decision, ImageState},
     failure::Failure,
     lock::Lock,
     memory::Memory,
@@ -80,6 +80,9 @@ fn run(command: Command) -> Result<()> {
         Command::Up(args) => {
             if args.setup {
                 setup::run(&root, args.common.dry_run)?;
+            }
+            if nothing_to_do(&root, &args.common)? {
+                return Ok(());
             }
             act(&root, &Wish { action: None, force: false, pull: false }, &args.common)
         }
@@ -112,6 +115,23 @@ struct Wish {
     pull: bool,
 }
 
+/// Whether the service already is what `up` would make it; says so. That changes
+/// nothing, and so waits for nobody.
+fn nothing_to_do(root: &Path, common: &Common) -> Result<bool> {
+    if common.dry_run || sources::missing(root) {
+        return Ok(false);
+    }
+    let state = state::glance(root, &Docker::new(root.to_owned())?)?;
+    let decision = decide::decide(&state.situation);
+    let serves = state.situation.container == ContainerState::Serving;
+    if decision.action != Action::None || !serves || cleanup::is_due(&state)? {
+        return Ok(false);
+    }
+    say!("{}", report::decision(&decision, &Memory::of(root)));
+    state.container.iter().for_each(|container| say!("{}", report::answers(container)));
+    Ok(true)
+}
+
 /// Observes, decides, and acts, alone on this project.
 fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
     let started = Instant::now();
@@ -124,7 +144,9 @@ fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
             true => {}
         }
     }
-    let state = state::observe(root, &docker, ground)?;
+    // Whoever builds puts a new container into place whether or not it drifted.
+    let drift_counts = !matches!(wish.action, Some(Action::Fast | Action::Full));
+    let state = state::observe(root, &docker, ground, drift_counts)?;
     let mut memory = Memory::of(root);
     let decision = match wish.action {
         None => decide::decide(&state.situation),
@@ -155,7 +177,7 @@ fn act(root: &Path, wish: &Wish, common: &Common) -> Result<()> {
 /// Puts the image back that served before the last swap.
 fn roll_back(root: &Path, common: &Common) -> Result<()> {
     let (docker, ground, _lock) = alone(root, "rollback", common)?;
-    let state = state::observe(root, &docker, ground)?;
+    let state = state::observe(root, &docker, ground, false)?;
     if common.dry_run {
         for command in way_back::commands(&state, None)? {
             say!("would run: {command}");

@@ -118,6 +118,7 @@ impl Run<'_> {
             Step::Try => self.try_swap(state),
             Step::Adopt => self.adopt(state),
             Step::Up => self.up(state),
+            Step::Record => self.record(state),
             Step::Unpause | Step::Restart => {
                 run(step, state).with_context(|| format!("restarting `{SERVICE}`"))
             }
@@ -139,7 +140,7 @@ impl Run<'_> {
 
     /// Builds, and settles which image is to be used: where the new one runs
     /// like the old, the old one is kept, so that nothing is swapped for nothing.
-    fn build(&mut self, step: Step, state: &mut State) -> Result<()> {
+    fn build(&mut self, step: Step, state: &State) -> Result<()> {
         let building = provenance::building(&state.project.name);
         for command in plan::commands(step, state) {
             state.docker.run(&command).map_err(|error| {
@@ -147,13 +148,6 @@ impl Run<'_> {
                     .hint("cargo xtask up   # once it is mended")
                     .because(error)
             })?;
-        }
-        // What was edited meanwhile is in the image or not: nobody can tell, so
-        // no name may say what it was built from.
-        let now = state.docker.on_cpu(false).project()?;
-        if now != state.project || state::read_inputs(self.root, &now)? != state.inputs {
-            say!("the sources changed while building; afterwards: cargo xtask up");
-            state.inputs = None;
         }
         let new = state.docker.image(&building)?.context("the build left no image")?;
         self.new = match &state.image {
@@ -187,15 +181,26 @@ impl Run<'_> {
     fn adopt(&mut self, state: &State) -> Result<()> {
         self.names = Some(Names::now(state)?);
         let mut tags = plan::adopt(self.image_to_run(state), state).into_iter();
-        tags.try_for_each(|tag| state.docker.change(&tag))
-            .context("giving the new image its names")?;
-        let building = provenance::building(&state.project.name);
-        state.docker.quietly(&compose::remove_image(&building))?;
+        tags.try_for_each(|tag| state.docker.change(&tag)).context("giving the new image its names")
+    }
+
+    /// What was edited while building is in the image or not: nobody can tell, so
+    /// no name may say what it was built from.
+    fn record(&self, state: &mut State) -> Result<()> {
+        let docker = &state.docker;
+        let now = docker.on_cpu(false).project()?;
+        if now != state.project || state::read_inputs(self.root, &now)? != state.inputs {
+            say!("the sources changed while building; to put them into use: cargo xtask up");
+            state.inputs = None;
+        }
+        let mut tags = plan::record(self.image_to_run(state), state).into_iter();
+        tags.try_for_each(|tag| docker.change(&tag)).context("naming the new image")?;
+        docker.quietly(&compose::remove_image(&provenance::building(&state.project.name)))?;
         let (Some(inputs), Some(name)) = (&state.inputs, state.own_name()) else { return Ok(()) };
         let record = provenance::record_name(&name);
-        if state.docker.image(&record)?.is_none() {
+        if docker.image(&record)?.is_none() {
             let text = provenance::record(inputs);
-            state.docker.quietly(&compose::label_image(&record, provenance::LABEL, &text))?;
+            docker.quietly(&compose::label_image(&record, provenance::LABEL, &text))?;
         }
         Ok(())
     }
@@ -234,15 +239,12 @@ impl Run<'_> {
         }
         run(Step::Up, state).with_context(|| format!("starting `{SERVICE}`"))?;
         // Compose counts a hung container as up to date.
-        let hung = matches!(
-            state.situation.container,
-            ContainerState::Unhealthy | ContainerState::CrashLooping { .. }
-        );
-        let after = state.docker.container(&state.project)?;
-        if hung
-            && after.map(|after| after.id)
-                == state.container.as_ref().map(|before| before.id.clone())
-        {
+        let (ContainerState::Unhealthy | ContainerState::CrashLooping { .. }, Some(before)) =
+            (&state.situation.container, &state.container)
+        else {
+            return Ok(());
+        };
+        if state.docker.container(&state.project)?.is_some_and(|after| after.id == before.id) {
             run(Step::Restart, state).with_context(|| format!("restarting `{SERVICE}`"))?;
         }
         Ok(())
@@ -273,13 +275,16 @@ impl Run<'_> {
                 way_back::keep_failed(state, self.image_to_run(state));
             }
             self.names.iter().for_each(|names| names.restore(docker));
+        }
+        if self.action >= Action::Fast {
             let building = provenance::building(&state.project.name);
             let _ = docker.quietly(&compose::remove_image(&building));
         }
-        if ![Step::Unpause, Step::Restart, Step::Up, Step::Await].contains(&step) {
+        let swapped = [Step::Record, Step::Await].contains(&step);
+        if !swapped && ![Step::Unpause, Step::Restart, Step::Up].contains(&step) {
             return error;
         }
-        if step != Step::Await && untouched(state) {
+        if !swapped && untouched(state) {
             self.names.iter().for_each(|names| names.restore(docker));
             if state.situation.container != ContainerState::Serving {
                 return error;
@@ -294,7 +299,7 @@ impl Run<'_> {
         }
         let what = match step {
             _ if interrupted => "interrupted before the new container answered",
-            Step::Await => "the new container does not serve",
+            Step::Record | Step::Await => "the new container does not serve",
             _ => "the new container could not be started",
         };
         const BACK: &str = "cargo xtask rollback   # back to the image that served before";
@@ -320,14 +325,7 @@ impl Run<'_> {
     /// Says that the service answers, and remembers how long that took, unless
     /// a build had nothing to do: that says nothing about the next.
     fn tell(&self, container: &Container, state: &State, memory: &mut Memory) {
-        let at =
-            container.addresses.first().map(|at| format!(" on http://{at}")).unwrap_or_default();
-        let says = match &container.healthcheck {
-            Some(_) => format!("`{SERVICE}` answers{at}"),
-            None => format!(
-                "`{SERVICE}` runs{at}; without a healthcheck nothing tells whether it answers"
-            ),
-        };
+        let says = report::answers(container);
         if self.action == Action::None {
             say!("{says}");
             return;

@@ -4,7 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::{decide::Decision, memory::Memory, state::State};
+use crate::{
+    compose::{Container, SERVICE},
+    decide::Decision,
+    memory::Memory,
+    state::State,
+};
 
 /// A duration as people say it: `0.4 s`, `42 s`, `3 min 10 s`, `5 h`, `2 days`.
 pub fn spoken(duration: Duration) -> String {
@@ -38,6 +43,17 @@ pub fn decision(decision: &Decision, memory: &Memory) -> String {
     match memory.duration(decision.action.word()) {
         Some(last) => format!("{decision} ({} last time)", spoken(last)),
         None => decision.to_string(),
+    }
+}
+
+/// That the service answers, and where.
+pub fn answers(container: &Container) -> String {
+    let at = container.addresses.first().map(|at| format!(" on http://{at}")).unwrap_or_default();
+    match &container.healthcheck {
+        Some(_) => format!("`{SERVICE}` answers{at}"),
+        None => {
+            format!("`{SERVICE}` runs{at}; without a healthcheck nothing tells whether it answers")
+        }
     }
 }
 

@@ -61,13 +61,14 @@ impl Ground {
     }
 }
 
-/// Looks at everything once; changes nothing.
+/// Looks at everything once, except for drift where that does not count; changes
+/// nothing.
 ///
 /// # Errors
 /// When Docker does not answer, an input can't be read, or the machine's NVIDIA
 /// card is out of Docker's reach.
-pub fn observe(root: &Path, docker: &Docker, ground: Ground) -> Result<State> {
-    observe_on(wish(root)?, root, docker, ground, None)
+pub fn observe(root: &Path, docker: &Docker, ground: Ground, drift_counts: bool) -> Result<State> {
+    observe_on(wish(root)?, root, docker, ground, drift_counts, None)
 }
 
 /// The service's container and its image.
@@ -83,6 +84,7 @@ pub fn observe_on(
     root: &Path,
     docker: &Docker,
     ground: Ground,
+    drift_counts: bool,
     known: Option<Known>,
 ) -> Result<State> {
     let Ground { engine, project } = ground;
@@ -93,7 +95,7 @@ pub fn observe_on(
         let inputs = scope.spawn(|| read_inputs(root, &project));
         let drifted = scope.spawn({
             let early = early.clone();
-            move || early.drifted()
+            move || if drift_counts { early.drifted().map(Some) } else { Ok(None) }
         });
         let known = match known {
             Some(known) => known,
@@ -126,7 +128,7 @@ pub fn glance(root: &Path, docker: &Docker) -> Result<State> {
         });
         let drifted = scope.spawn({
             let early = early.clone();
-            move || early.drifted()
+            move || early.drifted().map(Some)
         });
         // Most machines have one, which says what its image's name is.
         let everyones = docker.containers(None);
@@ -158,8 +160,9 @@ fn wish(root: &Path) -> Result<Option<Device>> {
 
 /// What was asked for at the same time.
 struct Seen {
-    /// What Compose would recreate, and as which Docker it was asked.
-    drifted: (Docker, Vec<String>),
+    /// What Compose would recreate, unless nobody wants to know, and as which
+    /// Docker it was asked.
+    drifted: (Docker, Option<Vec<String>>),
     inputs: Option<Inputs>,
     device: Device,
     known: Known,
@@ -171,14 +174,15 @@ impl Seen {
         let Seen { drifted: (early, mut drifted), inputs, device, known: (container, image) } =
             self;
         let docker = docker.on_cpu(device.is_cpu());
-        if docker.adds_cpu_file() != early.adds_cpu_file() {
-            drifted = docker.drifted()?;
+        if drifted.is_some() && docker.adds_cpu_file() != early.adds_cpu_file() {
+            drifted = Some(docker.drifted()?);
         }
         let other_image =
             container.as_ref().filter(|c| image.as_ref().is_none_or(|image| image.id != c.image));
         let running = other_image.map(|c| docker.image(&c.image)).transpose()?.flatten();
         let (image_state, known_origin) =
             judge_image(&docker, &project, image.as_ref(), running.as_ref(), inputs.as_ref())?;
+        let drifted = drifted.unwrap_or_default();
         let drifted = container.as_ref().is_some_and(|c| drifted.contains(&c.name));
         // What answers need not wait for its healthcheck's next round to count.
         let answers = container

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     cleanup,
-    compose::{self, Docker, Image, SERVICE},
+    compose::{self, Docker, Image, SERVICE, with_tag},
     decide::ContainerState,
     failure::Failure,
     health, plan,
@@ -26,11 +26,19 @@ impl Names {
     pub fn now(state: &State) -> Result<Names> {
         let own = state.own_name().into_iter();
         let own = own.flat_map(|name| [provenance::record_name(&name), name]);
-        let with_id = |name: String| {
-            let id = state.docker.image(&name)?.map(|image| image.id);
+        let own: Vec<String> = own.collect();
+        let names: Vec<String> = own.iter().cloned().chain(plan::names(state)).collect();
+        let images = state.docker.images(&names)?;
+        let id_of = |name: String| {
+            let named = |image: &&Image| image.tags.contains(&with_tag(name.clone()));
+            let id = match images.iter().find(named) {
+                // The engine lists `docker.io/library/x` as `x`.
+                None if !own.contains(&name) => state.docker.image(&name)?.map(|image| image.id),
+                image => image.map(|image| image.id.clone()),
+            };
             Ok((name, id))
         };
-        own.chain(plan::names(state)).map(with_id).collect::<Result<_>>().map(Names)
+        names.into_iter().map(id_of).collect::<Result<_>>().map(Names)
     }
 
     /// Lets them stand for that again.
@@ -58,7 +66,11 @@ pub fn keep(state: &State) -> Result<()> {
     }
     let running = state.container.as_ref().map(|container| &container.image);
     // A container outlives its image where somebody removed that by force.
-    let running = running.map(|id| state.docker.image(id)).transpose()?.flatten();
+    let known = state.image.as_ref().filter(|image| running == Some(&image.id));
+    let running = match (known, running) {
+        (None, Some(id)) => state.docker.image(id)?,
+        (known, _) => known.cloned(),
+    };
     match running.as_ref().or(state.image.as_ref()) {
         Some(image) => {
             let previous = provenance::previous(&state.project.name);

@@ -109,7 +109,18 @@ impl Docker {
     /// # Errors
     /// When the engine can't be reached.
     pub fn image(&self, reference: &str) -> Result<Option<Image>> {
-        self.inspect("image", &[reference])?.map_or(Ok(None), |json| Image::parse(&json))
+        let found = self.inspect("image", &[reference])?;
+        found.map_or(Ok(None), |json| Ok(Image::parse(&json)?.pop()))
+    }
+
+    /// The images of these names that there are.
+    ///
+    /// # Errors
+    /// When the engine can't be reached.
+    pub fn images(&self, names: &[String]) -> Result<Vec<Image>> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let found = self.inspect("image", &names)?;
+        found.map_or(Ok(Vec::new()), |json| Image::parse(&json))
     }
 
     /// What is found of what is asked for; none where that is nothing.
@@ -136,7 +147,16 @@ impl Docker {
     /// When Compose can't tell.
     pub fn drifted(&self) -> Result<Vec<String>> {
         let args = ["--progress", "plain", "--dry-run", "up", "--detach", "--no-build", SERVICE];
-        let invocation = self.compose(&args);
+        let quickly = self.would_recreate(self.compose(&args))?;
+        // A compose file may hand on the very variables that make it quick.
+        if quickly.is_empty() {
+            Ok(quickly)
+        } else {
+            self.would_recreate(self.compose(&args).exactly())
+        }
+    }
+
+    fn would_recreate(&self, invocation: Invocation) -> Result<Vec<String>> {
         let answer = self.answer(&invocation)?;
         let said = answer.stdout + &answer.stderr;
         // A dependency that would not come up fails the dry run after it said

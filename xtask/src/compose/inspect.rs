@@ -138,28 +138,29 @@ pub struct Image {
 }
 
 impl Image {
-    /// Parses what `docker image inspect` prints for one image; none where it
-    /// prints an empty list.
+    /// Parses what `docker image inspect` prints.
     ///
     /// # Errors
     /// When it isn't JSON.
-    pub fn parse(json: &str) -> Result<Option<Image>> {
-        Ok(list(json, "docker image inspect")?.first().map(|image| {
-            let mut config = image["Config"].clone();
-            let labels = config["Labels"].take();
-            Image {
-                id: image["Id"].as_str().unwrap_or_default().to_owned(),
-                tags: image["RepoTags"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|t| Some(t.as_str()?.to_owned()))
-                    .collect(),
-                created: image["Created"].as_str().unwrap_or_default().to_owned(),
-                content: (image["RootFS"]["Layers"].clone(), with_own_labels(config, &labels)),
-                labels,
-            }
-        }))
+    pub fn parse(json: &str) -> Result<Vec<Image>> {
+        Ok(list(json, "docker image inspect")?.iter().map(Image::of).collect())
+    }
+
+    fn of(image: &Value) -> Image {
+        let mut config = image["Config"].clone();
+        let labels = config["Labels"].take();
+        Image {
+            id: image["Id"].as_str().unwrap_or_default().to_owned(),
+            tags: image["RepoTags"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|t| Some(t.as_str()?.to_owned()))
+                .collect(),
+            created: image["Created"].as_str().unwrap_or_default().to_owned(),
+            content: (image["RootFS"]["Layers"].clone(), with_own_labels(config, &labels)),
+            labels,
+        }
     }
 
     /// The value of a variable of its environment.
@@ -292,7 +293,7 @@ mod tests {
                 r#"[{{"Id":"i","RepoTags":["a:1"],"Config":{{"Cmd":["x"],"Labels":{labels}}},"RootFS":{{"Layers":["{layer}"]}}}}]"#
             ))
             .unwrap()
-            .unwrap()
+            .remove(0)
         };
         let old = image(r#"{"com.docker.compose.version":"2.26.1"}"#, "l1");
         assert!(old.runs_like(&image(r#"{"com.docker.compose.version":"5.0.0"}"#, "l1")));

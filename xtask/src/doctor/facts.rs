@@ -266,7 +266,7 @@ impl Facts {
             let device = Some(self.device()?);
             let known = (self.container()?.cloned(), self.image()?.cloned());
             let state::State { situation, image, container, .. } =
-                state::observe_on(device, &self.root, &self.docker()?, ground, Some(known))?;
+                state::observe_on(device, &self.root, &self.docker()?, ground, true, Some(known))?;
             Ok(Service { situation, image, container })
         })
     }

@@ -41,7 +41,7 @@ fn copy_example(root: &Path) -> Result<()> {
 fn recreate(root: &Path) -> Result<()> {
     let common = Common { dry_run: false, timeout: Duration::from_secs(120) };
     let (docker, ground, _lock) = crate::alone(root, "doctor --fix", &common)?;
-    let state = state::observe(root, &docker, ground)?;
+    let state = state::observe(root, &docker, ground, true)?;
     state
         .docker
         .change(&state.docker.recreate())

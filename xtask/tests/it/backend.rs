@@ -12,7 +12,7 @@ use crate::service::{required, skipped};
 /// As in docker-compose.yml, and a directory for what the tests bring along.
 const OPTIONS: &str = "--rm --interactive --init --read-only --user 1000:1000 --cap-drop ALL \
     --security-opt no-new-privileges:true --tmpfs /tmp --tmpfs /home/backend --shm-size 2g \
-    --volume /opt/numba-cache --tmpfs /tests:exec,mode=1777 --env PIP_INDEX_URL \
+    --tmpfs /tests:exec,mode=1777 --env PIP_INDEX_URL \
     --env UV_DEFAULT_INDEX";
 
 /// Tests of other code than the image has would fail for no reason that lies in either.

@@ -55,10 +55,8 @@ impl Fake {
         let plan = fake.xtask(&["fast", "--dry-run"]).ok();
         let tag = plan
             .lines()
-            .find_map(|line| {
-                line.strip_prefix("would run: docker tag localhost/xtask/p-backend:building-")
-            })
-            .and_then(|names| names.split(' ').nth(1))
+            .filter_map(|line| line.strip_prefix("would run: docker tag ")?.split(' ').nth(1))
+            .find(|name| name.starts_with("localhost/xtask/"))
             .unwrap();
         fake.image(&["p-backend:latest", tag]);
         fake

@@ -54,10 +54,10 @@ fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
          # stdin: services: {backend: {image: …, build: {tags: !reset []}}}\n\
          would run: docker run --rm --interactive --name xtask-<digest>-0 --network none --entrypoint python3 localhost/xtask/p-backend:building-<digest> -   \
          # stdin: xtask/src/probe.py\n\
-         would run: docker tag localhost/xtask/p-backend:building-<digest> localhost/xtask/p-backend:<digest>-<digest>\n\
          would run: docker tag localhost/xtask/p-backend:building-<digest> p-backend:latest\n\
-         would run: docker import …   # the record of what the image was built from\n\
          would run: docker compose up --detach --no-build backend\n\
+         would run: docker tag localhost/xtask/p-backend:building-<digest> localhost/xtask/p-backend:<digest>-<digest>\n\
+         would run: docker import …   # the record of what the image was built from\n\
          would run: docker image rm …   # the superseded image and its names, if the build yields another\n\
          would run: docker buildx prune --filter id=…   # the build cache that only it used\n\
          --- stderr\n--- exit 0\n",
@@ -73,6 +73,16 @@ fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
         ];
         assert!(asks.iter().any(|ask| line.starts_with(ask)), "{line}");
     }
+}
+
+#[test]
+fn what_xtask_adds_to_the_environment_is_no_drift() {
+    let mut fake = Fake::serving();
+    fake.script(
+        "compose*--dry-run up*",
+        "echo \" DRY-RUN MODE -  Container p-backend-1  ${GOGC:+Recreate}\"",
+    );
+    assert!(fake.xtask(&["status"]).ok().starts_with("none: "), "{}", fake.log());
 }
 
 #[test]
@@ -93,8 +103,7 @@ fn a_machine_with_a_wired_card_runs_on_it() {
     fake.card("0x8086\n0x10de\n");
     let said = fake.xtask(&["restart", "--dry-run"]).ok();
     assert!(
-        said.contains("would run: docker compose restart --no-deps backend")
-            && !said.contains("cpu"),
+        said.contains("would run: docker restart p-backend-1") && !said.contains("cpu"),
         "{said}"
     );
 }
