@@ -9,8 +9,10 @@ mod ignorefile;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    io::{ErrorKind, Read as _},
+    io::{ErrorKind, Read as _, Seek as _, SeekFrom},
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context as _, Result};
@@ -43,6 +45,12 @@ pub struct Inputs {
     /// Text of requirements.txt.
     pub requirements: String,
 }
+
+/// Bytes of a large file that one thread digests at a time.
+const SEGMENT: u64 = 64 << 20;
+
+/// Bytes that are read at a time: they have to fit a processor's cache.
+const BLOCK: u64 = 1 << 17;
 
 /// Name under which the build arguments stand among the files.
 const ARGUMENTS: &str = "the build arguments";
@@ -107,48 +115,77 @@ impl Inputs {
             Some(path) => IgnoreFile::parse(&fs_err::read_to_string(path)?),
             None => IgnoreFile::default(),
         };
-        self.walk(root, context, context, &ignore)
-    }
-
-    fn walk(
-        &mut self,
-        root: &Path,
-        context: &Path,
-        directory: &Path,
-        ignore: &IgnoreFile,
-    ) -> Result<()> {
-        for entry in fs_err::read_dir(directory)? {
-            let entry = entry?;
-            let path = entry.path();
-            // Neither git's nor cargo's files, nor what xtask writes below
-            // target/, say anything about the image.
-            if entry.file_name() == ".git" || path == root.join("target") {
-                continue;
-            }
-            let excluded = ignore.excludes(&slashed(path.strip_prefix(context).unwrap_or(&path)));
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                if !(excluded && ignore.prunes()) {
-                    self.walk(root, context, &path, ignore)?;
-                }
-            } else if !excluded && (kind.is_file() || kind.is_symlink()) {
-                match digest_of(&path) {
-                    Ok(digest) => self.add(name_of(root, context, &path), digest),
-                    // Editors and byte-compilers remove files while we look.
-                    Err(error)
-                        if error
-                            .downcast_ref::<std::io::Error>()
-                            .is_some_and(|e| e.kind() == ErrorKind::NotFound) => {}
-                    Err(error) => return Err(error),
-                }
+        let mut paths = Vec::new();
+        walk(root, context, context, &ignore, &mut paths)?;
+        // A thread is worth its while from some dozens of files on.
+        let digests = in_parallel(&paths, 32, |path| digest_of(path));
+        for (path, digest) in paths.iter().zip(digests) {
+            match digest {
+                Ok(digest) => self.add(name_of(root, context, path), digest),
+                // Editors and byte-compilers remove files while we look.
+                Err(error)
+                    if error
+                        .downcast_ref::<std::io::Error>()
+                        .is_some_and(|e| e.kind() == ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 }
 
+/// Collects the files below `directory` that are part of the context.
+fn walk(
+    root: &Path,
+    context: &Path,
+    directory: &Path,
+    ignore: &IgnoreFile,
+    paths: &mut Vec<PathBuf>,
+) -> Result<()> {
+    for entry in fs_err::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        // Neither git's nor cargo's files, nor what xtask writes below target/,
+        // say anything about the image.
+        if entry.file_name() == ".git" || path == root.join("target") {
+            continue;
+        }
+        let excluded = ignore.excludes(&slashed(path.strip_prefix(context).unwrap_or(&path)));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            if !(excluded && ignore.prunes()) {
+                walk(root, context, &path, ignore, paths)?;
+            }
+        } else if !excluded && (kind.is_file() || kind.is_symlink()) {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The results for all items, in order; worked out on as many threads as there
+/// are processors, and `few` items for each at least.
+fn in_parallel<T: Sync, R: Send>(items: &[T], few: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // Counting the processors takes longer than reading some small files.
+    if items.len() <= few {
+        return items.iter().map(work).collect();
+    }
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(processors).max(few);
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = items
+            .chunks(share)
+            .map(|share| scope.spawn(move || share.iter().map(work).collect::<Vec<R>>()))
+            .collect();
+        let results = threads.into_iter().map(|thread| thread.join());
+        results.flat_map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
 /// XXH3-128 of a file's content and its executable bit, or of a symbolic link's
-/// target, read in blocks so that memory does not grow with the file.
+/// target. Of a large file the digests of its segments count, which several
+/// threads work out.
 fn digest_of(path: &Path) -> Result<u128> {
     let metadata = fs_err::symlink_metadata(path)?;
     let mut hasher = Xxh3::new();
@@ -161,11 +198,34 @@ fn digest_of(path: &Path) -> Result<u128> {
     if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0 {
         hasher.update(b"executable ");
     }
+    if metadata.len() <= SEGMENT {
+        update(&mut hasher, path, metadata.len(), 0)?;
+        return Ok(hasher.digest128());
+    }
+    hasher.update(b"segments ");
+    let starts: Vec<u64> = (0..metadata.len()).step_by(SEGMENT as usize).collect();
+    let digests = in_parallel(&starts, 1, |start| {
+        let mut hasher = Xxh3::new();
+        update(&mut hasher, path, SEGMENT, *start).map(|()| hasher.digest128())
+    });
+    for digest in digests {
+        hasher.update(&digest?.to_le_bytes());
+    }
+    Ok(hasher.digest128())
+}
+
+/// Feeds a segment of a file of this length to the hasher, in blocks, so that
+/// memory does not grow with it.
+fn update(hasher: &mut Xxh3, path: &Path, length: u64, start: u64) -> Result<()> {
     let mut file = fs_err::File::open(path)?;
-    let mut block = vec![0; metadata.len().clamp(1, 1 << 18) as usize];
+    if start > 0 {
+        file.seek(SeekFrom::Start(start))?;
+    }
+    let mut segment = file.take(SEGMENT);
+    let mut block = vec![0; length.clamp(1, BLOCK) as usize];
     loop {
-        match file.read(&mut block)? {
-            0 => return Ok(hasher.digest128()),
+        match segment.read(&mut block)? {
+            0 => return Ok(()),
             n => hasher.update(&block[..n]),
         }
     }
@@ -177,13 +237,22 @@ fn name_of(root: &Path, context: &Path, path: &Path) -> String {
     slashed(path.strip_prefix(root).or_else(|_| path.strip_prefix(context)).unwrap_or(path))
 }
 
+/// A path as it is on Unix. There it is spelled that way already, and taking it
+/// apart would take as long as reading a small file.
 fn slashed(path: &Path) -> String {
-    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-    parts.join("/")
+    match path.to_str() {
+        Some(text) if std::path::MAIN_SEPARATOR == '/' => text.to_owned(),
+        _ => {
+            let parts = path.components().map(|part| part.as_os_str().to_string_lossy());
+            parts.collect::<Vec<_>>().join("/")
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, io::Write as _};
+
     use super::*;
 
     /// A directory that goes when it is dropped.
@@ -276,6 +345,25 @@ mod tests {
         );
         assert_eq!(read(&a, "backend"), read(&b, "backend"));
         assert_eq!(read(&a, ".").digest(), read(&b, ".").digest());
+    }
+
+    #[test]
+    fn every_segment_of_a_large_file_counts_and_the_order_of_many_is_kept() {
+        let root = tree("large", &[("backend/app.py", "1")]);
+        let large = fs_err::File::create(root.join("backend/large")).unwrap();
+        large.set_len(2 * SEGMENT + 1).unwrap();
+        let before = read(&root, "backend").digest();
+        assert_eq!(read(&root, "backend").digest(), before);
+        for at in [0, SEGMENT - 1, SEGMENT, 2 * SEGMENT] {
+            let mut file = File::options().write(true).open(root.join("backend/large")).unwrap();
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(b"x").unwrap();
+            assert_ne!(read(&root, "backend").digest(), before, "{at}");
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(&[0]).unwrap();
+        }
+        let numbers: Vec<usize> = (0..1000).collect();
+        assert_eq!(in_parallel(&numbers, 1, |n| *n), numbers);
     }
 
     #[test]
