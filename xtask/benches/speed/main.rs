@@ -231,8 +231,10 @@ fn run(args: &Args) -> Result<()> {
 struct Scratch(PathBuf);
 
 impl Scratch {
+    /// Of a benchmark that was broken off, nothing stays beyond the next one.
     fn new() -> Result<Scratch> {
-        let path = std::env::temp_dir().join(format!("xtask-bench-{}", std::process::id()));
+        let path = std::env::temp_dir().join("xtask-bench");
+        let _ = fs_err::remove_dir_all(&path);
         fs_err::create_dir_all(&path)?;
         Ok(Scratch(path))
     }

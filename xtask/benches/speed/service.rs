@@ -59,12 +59,14 @@ pub fn nothing_to_do(bed: &Bed, rounds: usize, rows: &'static [Row]) -> Result<V
         rounds,
         || {
             ours()?;
+            bed.settle()?;
             seconds(ours)
         },
         || {
             let before = bed.image()?;
             bare()?;
             bed.forget(&before);
+            bed.settle()?;
             seconds(bare)
         },
     )?;
