@@ -13,8 +13,7 @@ use crate::{
     process,
 };
 
-/// Between two looks. A look costs a third of a core for as long, which the
-/// service could use to start.
+/// Between two looks. Each takes processor time that the service could use to start.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a container without a healthcheck has to run before it counts as up.

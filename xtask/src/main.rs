@@ -121,7 +121,8 @@ fn nothing_to_do(root: &Path, common: &Common) -> Result<bool> {
     if common.dry_run || sources::missing(root) {
         return Ok(false);
     }
-    let state = state::glance(root, &Docker::new(root.to_owned())?)?;
+    // In the middle of somebody's swap it may fail; `act` waits for them.
+    let Ok(state) = state::glance(root, &Docker::new(root.to_owned())?) else { return Ok(false) };
     let decision = decide::decide(&state.situation);
     let serves = state.situation.container == ContainerState::Serving;
     if decision.action != Action::None || !serves || cleanup::is_due(&state)? {

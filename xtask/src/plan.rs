@@ -22,15 +22,13 @@ pub enum Step {
     /// Tries what would otherwise fail in the middle of the swap, and brings up
     /// what the service depends on.
     Try,
-    /// Gives the new image the service's names.
+    /// Gives the new image the service's names, and the one that says what it
+    /// was built from.
     Adopt,
     Unpause,
     Restart,
     /// Creates, recreates or starts the container, as Compose sees fit.
     Up,
-    /// Gives the image that was put to use the name that says what it was built
-    /// from. The service starts meanwhile.
-    Record,
     /// Waits until the service answers.
     Await,
     /// Removes what is superseded.
@@ -59,7 +57,7 @@ pub fn plan(action: Action, situation: &Situation, pull: bool) -> Vec<Step> {
         match action {
             Action::Restart if start => steps.extend([Step::Try, Step::Up]),
             Action::Restart => steps.push(Step::Restart),
-            _ => steps.extend([Step::Up, Step::Record]),
+            _ => steps.push(Step::Up),
         }
     }
     // A service that is starting is waited for, even if there is nothing to do.
@@ -77,24 +75,19 @@ pub fn commands(step: Step, state: &State) -> Vec<Invocation> {
         Step::Build { no_cache, pull } => vec![docker.build(&building, no_cache, pull)],
         Step::CheckTorch => vec![compose::python_in(&building, PROBE)],
         Step::Adopt => adopt(&building, state),
-        Step::Record => record(&building, state),
         Step::Unpause => vec![docker.unpause()],
-        Step::Restart => state.container.iter().map(|c| compose::restart(&c.name)).collect(),
+        Step::Restart => vec![docker.restart()],
         Step::Up => vec![docker.up()],
         Step::Try => docker.up_dependencies(project),
         Step::Await | Step::Forget { .. } => Vec::new(),
     }
 }
 
-/// Gives an image the service's names.
-pub fn adopt(image: &str, state: &State) -> Vec<Invocation> {
-    names(state).map(|name| compose::tag(image, &name)).collect()
-}
-
 /// Gives an image the name that says what it was built from, where anybody can
-/// tell.
-pub fn record(image: &str, state: &State) -> Vec<Invocation> {
-    state.own_name().iter().map(|name| compose::tag(image, name)).collect()
+/// tell, and the service's.
+pub fn adopt(image: &str, state: &State) -> Vec<Invocation> {
+    let names = state.own_name().into_iter().chain(names(state));
+    names.map(|name| compose::tag(image, &name)).collect()
 }
 
 /// The names that the compose file gives the service's image.
@@ -116,7 +109,7 @@ pub fn show(step: Step, state: &State) {
         say!("would run: {command}{note}");
     }
     match step {
-        Step::Record => {
+        Step::Adopt => {
             say!("would run: docker import …   # the record of what the image was built from")
         }
         Step::Forget { full } => {
@@ -142,15 +135,8 @@ mod tests {
         use {Action as A, ContainerState as C, Drift as D, ImageState as I, Step as S};
         let build = |no_cache, pull| S::Build { no_cache, pull };
         let exited = || C::Stopped { state: "exited".into(), exit_code: 1 };
-        let fast = [
-            build(false, false),
-            S::Try,
-            S::Adopt,
-            S::Up,
-            S::Record,
-            S::Await,
-            S::Forget { full: false },
-        ];
+        let fast =
+            [build(false, false), S::Try, S::Adopt, S::Up, S::Await, S::Forget { full: false }];
         let full = [
             build(true, true),
             S::CheckTorch,
@@ -158,7 +144,6 @@ mod tests {
             S::Adopt,
             S::Unpause,
             S::Up,
-            S::Record,
             S::Await,
             S::Forget { full: true },
         ];

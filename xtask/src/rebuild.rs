@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     cleanup,
-    compose::{self, Container, Image, SERVICE, files},
+    compose::{self, Container, Docker, Image, SERVICE, files},
     decide::{Action, ContainerState, ImageState},
     device::Device,
     failure::{self, Failure},
@@ -118,7 +118,6 @@ impl Run<'_> {
             Step::Try => self.try_swap(state),
             Step::Adopt => self.adopt(state),
             Step::Up => self.up(state),
-            Step::Record => self.record(state),
             Step::Unpause | Step::Restart => {
                 run(step, state).with_context(|| format!("restarting `{SERVICE}`"))
             }
@@ -140,7 +139,7 @@ impl Run<'_> {
 
     /// Builds, and settles which image is to be used: where the new one runs
     /// like the old, the old one is kept, so that nothing is swapped for nothing.
-    fn build(&mut self, step: Step, state: &State) -> Result<()> {
+    fn build(&mut self, step: Step, state: &mut State) -> Result<()> {
         let building = provenance::building(&state.project.name);
         for command in plan::commands(step, state) {
             state.docker.run(&command).map_err(|error| {
@@ -149,7 +148,15 @@ impl Run<'_> {
                     .because(error)
             })?;
         }
-        let new = state.docker.image(&building)?.context("the build left no image")?;
+        // What was edited meanwhile is in the image or not: nobody can tell, so
+        // no name may say what it was built from.
+        let docker = state.docker.on_cpu(false);
+        let (now, new) = state::both(&docker, Docker::project, |d| d.image(&building));
+        let (now, new) = (now?, new?.context("the build left no image")?);
+        if now != state.project || state::read_inputs(self.root, &now)? != state.inputs {
+            say!("the sources changed while building; afterwards: cargo xtask up");
+            state.inputs = None;
+        }
         self.new = match &state.image {
             Some(old) if old.id != new.id && old.runs_like(&new) => {
                 say!("the build yields what `{}` already is", state.project.image);
@@ -181,26 +188,19 @@ impl Run<'_> {
     fn adopt(&mut self, state: &State) -> Result<()> {
         self.names = Some(Names::now(state)?);
         let mut tags = plan::adopt(self.image_to_run(state), state).into_iter();
-        tags.try_for_each(|tag| state.docker.change(&tag)).context("giving the new image its names")
+        tags.try_for_each(|tag| state.docker.change(&tag))
+            .context("giving the new image its names")?;
+        let building = provenance::building(&state.project.name);
+        state.docker.quietly(&compose::remove_image(&building)).map(drop)
     }
 
-    /// What was edited while building is in the image or not: nobody can tell, so
-    /// no name may say what it was built from.
-    fn record(&self, state: &mut State) -> Result<()> {
-        let docker = &state.docker;
-        let now = docker.on_cpu(false).project()?;
-        if now != state.project || state::read_inputs(self.root, &now)? != state.inputs {
-            say!("the sources changed while building; to put them into use: cargo xtask up");
-            state.inputs = None;
-        }
-        let mut tags = plan::record(self.image_to_run(state), state).into_iter();
-        tags.try_for_each(|tag| docker.change(&tag)).context("naming the new image")?;
-        docker.quietly(&compose::remove_image(&provenance::building(&state.project.name)))?;
+    /// Lists what the new image was built from, which only wordings depend on.
+    fn record(&self, state: &State) -> Result<()> {
         let (Some(inputs), Some(name)) = (&state.inputs, state.own_name()) else { return Ok(()) };
         let record = provenance::record_name(&name);
-        if docker.image(&record)?.is_none() {
+        if state.docker.image(&record)?.is_none() {
             let text = provenance::record(inputs);
-            docker.quietly(&compose::label_image(&record, provenance::LABEL, &text))?;
+            state.docker.quietly(&compose::label_image(&record, provenance::LABEL, &text))?;
         }
         Ok(())
     }
@@ -238,6 +238,10 @@ impl Run<'_> {
             way_back::keep(state)?;
         }
         run(Step::Up, state).with_context(|| format!("starting `{SERVICE}`"))?;
+        if self.action >= Action::Fast {
+            // Here, since the service starts meanwhile; it may do without.
+            let _ = self.record(state);
+        }
         // Compose counts a hung container as up to date.
         let (ContainerState::Unhealthy | ContainerState::CrashLooping { .. }, Some(before)) =
             (&state.situation.container, &state.container)
@@ -274,18 +278,15 @@ impl Run<'_> {
             if step == Step::CheckTorch && !interrupted {
                 way_back::keep_failed(state, self.image_to_run(state));
             }
-            self.names.iter().for_each(|names| names.restore(docker));
-        }
-        if self.action >= Action::Fast {
+            self.restore_names(docker);
             let building = provenance::building(&state.project.name);
             let _ = docker.quietly(&compose::remove_image(&building));
         }
-        let swapped = [Step::Record, Step::Await].contains(&step);
-        if !swapped && ![Step::Unpause, Step::Restart, Step::Up].contains(&step) {
+        if ![Step::Unpause, Step::Restart, Step::Up, Step::Await].contains(&step) {
             return error;
         }
-        if !swapped && untouched(state) {
-            self.names.iter().for_each(|names| names.restore(docker));
+        if step != Step::Await && untouched(state) {
+            self.restore_names(docker);
             if state.situation.container != ContainerState::Serving {
                 return error;
             }
@@ -299,7 +300,7 @@ impl Run<'_> {
         }
         let what = match step {
             _ if interrupted => "interrupted before the new container answered",
-            Step::Record | Step::Await => "the new container does not serve",
+            Step::Await => "the new container does not serve",
             _ => "the new container could not be started",
         };
         const BACK: &str = "cargo xtask rollback   # back to the image that served before";
@@ -320,6 +321,16 @@ impl Run<'_> {
             }
         }
         .into()
+    }
+
+    /// Lets all names stand for what they stood for; the new image goes, if none
+    /// is left for it.
+    fn restore_names(&self, docker: &Docker) {
+        let Some(names) = &self.names else { return };
+        names.restore(docker);
+        if let Some(new) = &self.new {
+            let _ = cleanup::remove_nameless(docker, &new.id);
+        }
     }
 
     /// Says that the service answers, and remembers how long that took, unless

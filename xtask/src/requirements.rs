@@ -145,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_is_read_past_comments() {
+        let root = std::env::temp_dir().join(format!("xtask-excludes-{}", std::process::id()));
+        assert!(excludes(&root).unwrap().is_empty(), "no file, nothing left out");
+        fs_err::create_dir_all(root.join("backend")).unwrap();
+        fs_err::write(root.join(EXCLUDES), "# why\nOCI\n\n foo_bar # too\n").unwrap();
+        assert_eq!(excludes(&root).unwrap(), ["oci", "foo-bar"]);
+        fs_err::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
     fn changes_name_old_and_new() {
         let (old, new) =
             (pins("torch==2.5.0\nold==1\nsame==1"), pins("torch==2.5.1\nnew==2\nsame==1"));

@@ -120,7 +120,8 @@ pub fn observe_on(
 /// As [`observe`].
 pub fn glance(root: &Path, docker: &Docker) -> Result<State> {
     let forced = wish(root)?;
-    let early = docker.on_cpu(forced.map_or_else(|| !compose::card_here(), Device::is_cpu));
+    let early =
+        docker.on_cpu(forced.map_or_else(|| compose::card_here() != Some(true), Device::is_cpu));
     thread::scope(|scope| {
         let project = scope.spawn({
             let docker = docker.clone();
@@ -136,8 +137,9 @@ pub fn glance(root: &Path, docker: &Docker) -> Result<State> {
         let image = name.as_deref().map(|name| docker.image(name));
 
         let project = join(project)?;
-        let mut everyones = everyones?.into_iter();
-        let container = everyones.rfind(|container| container.project == project.name);
+        // Other projects' containers are none of our business if they make trouble.
+        let mut known = everyones.or_else(|_| docker.containers(Some(&project)))?.into_iter();
+        let container = known.rfind(|container| container.project == project.name);
         let image = match image {
             Some(image) if name.as_ref() == Some(&project.image) => image?,
             _ => docker.image(&project.image)?,
@@ -308,7 +310,7 @@ fn container_state(container: Option<&Container>, answers: bool) -> ContainerSta
 }
 
 /// Asks two things at the same time.
-fn both<A: Send, B>(
+pub fn both<A: Send, B>(
     docker: &Docker,
     a: impl FnOnce(&Docker) -> A + Send,
     b: impl FnOnce(&Docker) -> B,

@@ -190,14 +190,17 @@ impl Drop for Bed {
 }
 
 /// A command in the environment of whoever runs the benchmark, less what cargo
-/// adds to it.
+/// adds to it and what would change the service.
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     for (key, _) in std::env::vars_os() {
         let name = key.to_string_lossy();
-        let cargos = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
-        if cargos.iter().any(|prefix| name.starts_with(prefix))
-            || ["CARGO_TARGET_DIR", "CARGO_TARGET_TMPDIR", "LD_LIBRARY_PATH"].contains(&&*name)
+        let cargos =
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_TARGET_"];
+        // Settings of whoever works here would make another service of the copy.
+        let settings = ["COMPOSE_", "BACKEND_", "XTASK_"];
+        if cargos.iter().chain(&settings).any(|prefix| name.starts_with(prefix))
+            || ["LD_LIBRARY_PATH", "RUSTC_WRAPPER", "WEIGHTS_DIR"].contains(&&*name)
         {
             command.env_remove(&key);
         }

@@ -20,28 +20,32 @@ const PIP_DOCKERFILE: &str = include_str!("pip.Dockerfile");
 pub fn full(bed: &Bed, _rounds: usize, rows: &'static [Row]) -> Result<Vec<Measured>> {
     const EVERY: Duration = Duration::from_millis(50);
     let ours = bed.watched(EVERY, || bed.xtask(&["full"]).map(drop))?;
-    let cached = build_cache(bed)?;
+    let cached = pip_layers(bed)?;
     let (before, dockerfile) = (bed.image()?, bed.root.join("backend/Dockerfile"));
     let own = fs_err::read_to_string(&dockerfile)?;
     fs_err::write(&dockerfile, PIP_DOCKERFILE)?;
     let bare = bed.watched(EVERY, || service::stop_first(bed, &["build", "--no-cache", SERVICE]));
     fs_err::write(&dockerfile, own)?;
     bed.forget(&before);
-    let bare = bare?;
-    // Its image goes as soon as another one is built; its layers would stay.
+    // The last image goes as soon as another one is built; its layers would stay.
     bed.xtask(&["fast"])?;
-    let new: Vec<String> = build_cache(bed)?.difference(&cached).cloned().collect();
-    let ids = format!("id={}", new.join("|"));
-    bed.run("docker", &["buildx", "prune", "--force", "--filter", &ids])?;
+    let new: Vec<String> = pip_layers(bed)?.difference(&cached).cloned().collect();
+    if !new.is_empty() {
+        let ids = format!("id={}", new.join("|"));
+        bed.run("docker", &["buildx", "prune", "--force", "--filter", &ids])?;
+    }
+    let bare = bare?;
     Ok(vec![
         Measured::new(rows[0], vec![ours.until_new_answer], vec![bare.until_new_answer]),
         Measured::new(rows[1], vec![ours.silence], vec![bare.silence]),
     ])
 }
 
-/// Ids of what the engine keeps for later builds.
-fn build_cache(bed: &Bed) -> Result<BTreeSet<String>> {
-    let said = bed.run("docker", &["buildx", "du"])?;
-    let ids = said.lines().skip(1).filter_map(|line| line.split_whitespace().next());
-    Ok(ids.map(|id| id.trim_end_matches('*').to_owned()).collect())
+/// Ids of what pip left in the build cache.
+fn pip_layers(bed: &Bed) -> Result<BTreeSet<String>> {
+    let said = bed.run("docker", &["buildx", "du", "--verbose"])?;
+    let records =
+        said.split("\n\n").filter(|record| record.contains("pip install --no-cache-dir -r"));
+    let ids = records.filter_map(|record| record.lines().find_map(|line| line.strip_prefix("ID:")));
+    Ok(ids.map(|id| id.trim().to_owned()).collect())
 }

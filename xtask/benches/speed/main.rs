@@ -25,6 +25,7 @@ mod inputs;
 mod requirements;
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     process::exit,
 };
@@ -195,27 +196,37 @@ fn run(args: &Args) -> Result<()> {
         let named = |row: &Row| args.only.as_deref().is_none_or(|only| row.what.contains(only));
         group.rows.iter().any(|row| named(row) && !(args.quick && row.long))
     };
-    let scratch = Scratch::new()?;
-    let mut bed = Bed::new(repository, &scratch.0)?;
+    let scratch = Scratch::new(repository)?;
+    let mut bed = Bed::new(repository, &scratch.path)?;
+    let heading = table::heading(&bed, repository)?;
     eprintln!("bringing the service up, which may build its image");
     bed.serve()?;
 
-    let mut measured = Vec::new();
+    let (mut measured, mut failed) = (Vec::new(), Ok(()));
     for group in GROUPS.iter().filter(wanted) {
         for row in group.rows {
             eprintln!("measuring: {}", row.what);
         }
-        let rows = (group.measure)(&bed, args.rounds, group.rows)?;
-        rows.iter().for_each(|row| eprintln!("  {}", table::line(row)));
-        measured.extend(rows);
+        match (group.measure)(&bed, args.rounds, group.rows) {
+            Ok(rows) => {
+                rows.iter().for_each(|row| eprintln!("  {}", table::line(row)));
+                measured.extend(rows);
+            }
+            Err(error) => {
+                eprintln!("  failed");
+                failed = failed.and(Err(error.context(group.rows[0].what)));
+            }
+        }
     }
-    let section = table::section(&bed, repository, &measured)?;
+    let section = table::section(&heading, &measured);
     println!("{section}");
+    // Half a table is shown, and never written.
+    failed?;
     if args.only.is_some() {
         return Ok(());
     }
     let page = repository.join("docs/benchmarks.md");
-    if !args.quick {
+    if !args.quick && args.rounds >= 5 {
         table::write(&page, &section)?;
         eprintln!("written to docs/benchmarks.md");
     }
@@ -227,21 +238,26 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A directory that goes when it is dropped.
-struct Scratch(PathBuf);
+/// A directory that goes when it is dropped, for one benchmark at a time.
+struct Scratch {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl Scratch {
     /// Of a benchmark that was broken off, nothing stays beyond the next one.
-    fn new() -> Result<Scratch> {
-        let path = std::env::temp_dir().join("xtask-bench");
+    fn new(repository: &Path) -> Result<Scratch> {
+        let path = repository.join("target/xtask-bench");
+        let lock = File::create(path.with_extension("lock"))?;
+        lock.try_lock().context("another benchmark is under way in this clone")?;
         let _ = fs_err::remove_dir_all(&path);
         fs_err::create_dir_all(&path)?;
-        Ok(Scratch(path))
+        Ok(Scratch { path, _lock: lock })
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs_err::remove_dir_all(&self.0);
+        let _ = fs_err::remove_dir_all(&self.path);
     }
 }

@@ -13,8 +13,11 @@ ENV VIRTUAL_ENV=/opt/venv \
     PYTHONUNBUFFERED=1 \
     NUMBA_DISABLE_JIT=1
 ARG PIP_INDEX_URL
+ARG UV_DEFAULT_INDEX
 COPY requirements.txt .
-RUN python3 -m venv "$VIRTUAL_ENV" && pip install --no-cache-dir -r requirements.txt
+RUN python3 -m venv "$VIRTUAL_ENV" \
+    && export PIP_INDEX_URL="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}" \
+    && pip install --no-cache-dir -r requirements.txt
 ENV HOME=/home/backend \
     USER=backend \
     HF_HOME=/models/huggingface \

@@ -25,31 +25,31 @@ pub fn line(row: &Measured) -> String {
     format!("{ours} s against {bare} s, {:.2}×; goal {}: {met}", row.ratio(), goal(row.row.goal))
 }
 
-/// The section of this machine and engine.
+/// The heading of a section: engine, machine and versions.
 ///
 /// # Errors
-/// When the engine does not say what it is.
-pub fn section(bed: &Bed, repository: &Path, rows: &[Measured]) -> Result<String> {
+/// When one of them can't be told.
+pub fn heading(bed: &Bed, repository: &Path) -> Result<String> {
     let ask =
         |program: &str, args: &[&str]| bed.run(program, args).map(|said| said.trim().to_owned());
     let info = ask("docker", &["info", "--format", "{{.ServerVersion}}, {{.Driver}}"])?;
+    let buildx = ask("docker", &["buildx", "version"])?;
     let mut git = bed::command("git");
     git.args(["describe", "--always", "--dirty"]).current_dir(repository);
-    let mut section = format!("## Engine {info}\n\n");
-    let _ = writeln!(
-        section,
-        "{}; Compose {}, {}; {}; commit {}, {}\n",
+    Ok(format!(
+        "## Engine {info}\n\n{}; Compose {}, buildx {}; {}; commit {}, {}\n",
         machine(),
         ask("docker", &["compose", "version", "--short"])?,
-        ask("docker", &["buildx", "version"])?
-            .split_whitespace()
-            .take(2)
-            .collect::<Vec<_>>()
-            .join(" "),
+        buildx.split_whitespace().nth(1).unwrap_or_default(),
         ask("rustc", &["--version"])?.split(" (").next().unwrap_or_default(),
         bed::output(git)?.trim(),
         ask("date", &["+%Y-%m-%d"])?,
-    );
+    ))
+}
+
+/// A section of the page.
+pub fn section(heading: &str, rows: &[Measured]) -> String {
+    let mut section = format!("{heading}\n");
     section += "| Row | xtask | Bare | Ratio | Goal | | Rounds | Against |\n";
     section += "|---|--:|--:|--:|---|---|--:|---|\n";
     for row in rows {
@@ -68,7 +68,7 @@ pub fn section(bed: &Bed, repository: &Path, rows: &[Measured]) -> Result<String
             row.row.against,
         );
     }
-    Ok(section)
+    section
 }
 
 /// Puts the section into the page, in place of one with the same heading.

@@ -91,7 +91,11 @@ impl Docker {
         let ids = self.ask(&list)?.stdout;
         match ids.split_whitespace().collect::<Vec<_>>() {
             ids if ids.is_empty() => Ok(Vec::new()),
-            ids => Container::parse(&self.inspect("container", &ids)?.unwrap_or_default()),
+            ids => match self.inspect("container", &ids)? {
+                Some(json) => Container::parse(&json),
+                // It went since it was listed.
+                None => Ok(Vec::new()),
+            },
         }
     }
 
@@ -127,7 +131,9 @@ impl Docker {
     fn inspect(&self, kind: &str, references: &[&str]) -> Result<Option<String>> {
         let inspect = docker([kind, "inspect"]).and(references.iter().copied());
         let answer = self.answer(&inspect)?;
-        let gone = answer.stderr.to_lowercase().contains(&format!("no such {kind}"));
+        let (none, said) = (format!("no such {kind}"), answer.stderr.to_lowercase());
+        let mut complaints = said.lines().filter(|line| !line.trim().is_empty()).peekable();
+        let gone = complaints.peek().is_some() && complaints.all(|line| line.contains(&none));
         match answer.code {
             0 => Ok(Some(answer.stdout)),
             // Of several, one may have gone since they were listed.

@@ -161,7 +161,7 @@ fn default_image(project: &str) -> String {
     format!("{project}{}{SERVICE}", if compatible { "_" } else { "-" })
 }
 
-/// The name in full, as `docker image inspect` lists it.
+/// The name with the tag that Docker takes where it has none.
 pub fn with_tag(image: String) -> String {
     let last = image.rsplit('/').next().unwrap_or_default();
     if last.contains([':', '@']) { image } else { format!("{image}:latest") }

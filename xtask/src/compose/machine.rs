@@ -1,5 +1,7 @@
 //! The engine's machine, which may be another than this one.
 
+use std::path::Path;
+
 use super::Container;
 
 /// NVIDIA's number among the vendors of the PCI bus.
@@ -47,27 +49,64 @@ impl Machine {
 }
 
 /// Whether an NVIDIA card is on the PCI bus of the machine that a container runs
-/// on, which is this one if this kernel has put the container's process into a
-/// control group that bears its id; else none. None in WSL2, where no card
-/// shows there.
+/// on, if that is this one: then this kernel has put the container's process
+/// into a control group that bears its id. None elsewhere, and where the bus
+/// does not tell.
 pub fn card_beside(container: &Container) -> Option<bool> {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let here = container.id.len() == 64
-        && read(&format!("/proc/{}/cgroup", container.pid)).contains(&container.id);
-    (here && !read("/proc/version").contains("microsoft")).then(card_here)
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid)).ok()?;
+    let here = container.id.len() == 64 && groups.contains(&container.id);
+    if here { card_here() } else { None }
 }
 
-/// Whether an NVIDIA card is on this machine's PCI bus.
-pub fn card_here() -> bool {
-    let devices = std::fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
-    let vendors =
-        devices.filter_map(|device| std::fs::read_to_string(device.path().join("vendor")).ok());
-    vendors.into_iter().any(|vendor| vendor.trim() == NVIDIA)
+/// Whether an NVIDIA card is on this machine's PCI bus; none where the bus does
+/// not tell, as in WSL2, where a card is `/dev/dxg`.
+pub fn card_here() -> Option<bool> {
+    card_on(Path::new("/"))
+}
+
+fn card_on(root: &Path) -> Option<bool> {
+    let version = std::fs::read_to_string(root.join("proc/version")).ok()?;
+    if version.contains("microsoft") || version.contains("WSL") || root.join("dev/dxg").exists() {
+        return None;
+    }
+    let devices = std::fs::read_dir(root.join("sys/bus/pci/devices")).ok()?;
+    let vendors: Option<Vec<String>> = devices
+        .map(|device| std::fs::read_to_string(device.ok()?.path().join("vendor")).ok())
+        .collect();
+    let vendors = vendors.filter(|vendors| !vendors.is_empty())?;
+    Some(vendors.iter().any(|vendor| vendor.trim() == NVIDIA))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bus_tells_of_a_card_or_does_not_tell() {
+        let root = std::env::temp_dir().join(format!("xtask-machine-{}", std::process::id()));
+        for (version, vendors, want) in [
+            ("Linux version 6.1.0", &["0x8086\n", "0x10de\n"][..], Some(true)),
+            ("Linux version 6.1.0", &["0x8086\n"], Some(false)),
+            ("Linux version 6.1.0", &[], None),
+            ("Linux version 5.15.90.1-microsoft-standard-WSL2", &["0x1414\n"], None),
+        ] {
+            let _ = fs_err::remove_dir_all(&root);
+            fs_err::create_dir_all(root.join("proc")).unwrap();
+            fs_err::write(root.join("proc/version"), version).unwrap();
+            assert_eq!(card_on(&root), None, "no bus");
+            fs_err::create_dir_all(root.join("sys/bus/pci/devices")).unwrap();
+            for (n, vendor) in vendors.iter().enumerate() {
+                let device = root.join("sys/bus/pci/devices").join(n.to_string());
+                fs_err::create_dir_all(&device).unwrap();
+                fs_err::write(device.join("vendor"), vendor).unwrap();
+            }
+            assert_eq!(card_on(&root), want, "{version} {vendors:?}");
+        }
+        fs_err::remove_dir_all(&root).unwrap();
+        // No process of this machine bears such an id.
+        let elsewhere = Container { id: "f".repeat(64), pid: 1, ..Container::default() };
+        assert_eq!(card_beside(&elsewhere), None);
+    }
 
     #[test]
     fn a_machine_is_read_from_what_a_container_sees() {

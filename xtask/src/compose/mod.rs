@@ -153,6 +153,11 @@ impl Docker {
         self.compose(&["up", "--detach", "--no-build", "--force-recreate", SERVICE])
     }
 
+    /// Ends the container's process and starts it again, whatever it does.
+    pub fn restart(&self) -> Invocation {
+        self.compose(&["restart", "--no-deps", SERVICE])
+    }
+
     pub fn unpause(&self) -> Invocation {
         self.compose(&["unpause", SERVICE])
     }
@@ -171,13 +176,6 @@ impl Docker {
         let files = own.chain(added.iter().copied()).flat_map(|name| ["--file", name]);
         docker(["compose"].into_iter().chain(files).chain(args.iter().copied()))
     }
-}
-
-/// Ends a container's process and starts it again, whatever it does. Compose
-/// would do no more, and takes longer to begin with it; both give the old process
-/// as long to end as the compose file says.
-pub fn restart(container: &str) -> Invocation {
-    docker(["restart", container])
 }
 
 /// Gives an image one more name.

@@ -241,7 +241,7 @@ fn name_of(root: &Path, context: &Path, path: &Path) -> String {
 /// apart would take as long as reading a small file.
 fn slashed(path: &Path) -> String {
     match path.to_str() {
-        Some(text) if std::path::MAIN_SEPARATOR == '/' => text.to_owned(),
+        Some(text) if std::path::MAIN_SEPARATOR == '/' && !text.contains("/./") => text.to_owned(),
         _ => {
             let parts = path.components().map(|part| part.as_os_str().to_string_lossy());
             parts.collect::<Vec<_>>().join("/")

@@ -147,7 +147,7 @@ pub fn overhear(sh: &Shell, invocation: &Invocation, cap: Duration) -> Result<Fi
     let mut command = command(sh, invocation);
     // Docker and its plugins are Go: collecting garbage is a fifth of the time of
     // a short question (pkg.go.dev/runtime, GOGC and GOMEMLIMIT).
-    if !invocation.exact && env::var_os("GOGC").is_none() {
+    if !invocation.exact && env::var_os("GOGC").is_none() && env::var_os("GOMEMLIMIT").is_none() {
         command.env("GOGC", "off").env("GOMEMLIMIT", "500MiB");
     }
     let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()), invocation)?;

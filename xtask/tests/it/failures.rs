@@ -151,7 +151,7 @@ fn a_machine_in_trouble_is_described_while_it_serves() {
         ),
     ] {
         let mut fake = Fake::serving();
-        fake.answer("restart *", 1, "", stderr);
+        fake.answer("compose*restart*", 1, "", stderr);
         fake.xtask(&["restart"]).fails(1, &["restarting `backend`", message, hint]);
     }
 }

@@ -1,6 +1,6 @@
 //! Decisions, machines with and without a GPU, and usage, against a fake docker.
 
-use crate::fake::{Fake, snapshot};
+use crate::fake::{CONTAINER, Fake, snapshot};
 
 #[test]
 fn nothing_to_do() {
@@ -54,10 +54,10 @@ fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
          # stdin: services: {backend: {image: …, build: {tags: !reset []}}}\n\
          would run: docker run --rm --interactive --name xtask-<digest>-0 --network none --entrypoint python3 localhost/xtask/p-backend:building-<digest> -   \
          # stdin: xtask/src/probe.py\n\
-         would run: docker tag localhost/xtask/p-backend:building-<digest> p-backend:latest\n\
-         would run: docker compose up --detach --no-build backend\n\
          would run: docker tag localhost/xtask/p-backend:building-<digest> localhost/xtask/p-backend:<digest>-<digest>\n\
+         would run: docker tag localhost/xtask/p-backend:building-<digest> p-backend:latest\n\
          would run: docker import …   # the record of what the image was built from\n\
+         would run: docker compose up --detach --no-build backend\n\
          would run: docker image rm …   # the superseded image and its names, if the build yields another\n\
          would run: docker buildx prune --filter id=…   # the build cache that only it used\n\
          --- stderr\n--- exit 0\n",
@@ -73,6 +73,33 @@ fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
         ];
         assert!(asks.iter().any(|ask| line.starts_with(ask)), "{line}");
     }
+}
+
+#[test]
+fn a_container_that_goes_while_it_is_looked_at_is_none() {
+    let mut fake = Fake::serving();
+    fake.answer("container inspect c1", 1, "[]\n", "Error: No such container: c1\n");
+    let said = fake.xtask(&["status"]).ok();
+    assert!(said.starts_with("restart: there is no container"), "{said}");
+}
+
+#[test]
+fn other_projects_containers_make_no_difference() {
+    let mut fake = Fake::serving();
+    let other = CONTAINER.replace("\"p\"", "\"other\"").replace("\"c1\"", "\"c0\"");
+    let both = format!("{},{}", other.trim_end_matches(']'), CONTAINER.trim_start_matches('['));
+    fake.answer("ps --all*", 0, "c0\nc1\n", "");
+    fake.answer("container inspect c0 c1", 0, &both, "");
+    assert!(fake.xtask(&["status"]).ok().starts_with("none: "), "{}", fake.log());
+    // One that cannot be looked at is left out.
+    fake.answer(
+        "container inspect c0 c1",
+        1,
+        "[]\n",
+        "Error: removal of container c0 is in progress\n",
+    );
+    fake.answer("ps --all*project=p*", 0, "c1\n", "");
+    assert!(fake.xtask(&["status"]).ok().starts_with("none: "), "{}", fake.log());
 }
 
 #[test]
@@ -103,7 +130,8 @@ fn a_machine_with_a_wired_card_runs_on_it() {
     fake.card("0x8086\n0x10de\n");
     let said = fake.xtask(&["restart", "--dry-run"]).ok();
     assert!(
-        said.contains("would run: docker restart p-backend-1") && !said.contains("cpu"),
+        said.contains("would run: docker compose restart --no-deps backend")
+            && !said.contains("cpu"),
         "{said}"
     );
 }
