@@ -248,6 +248,7 @@ impl Scratch {
     /// Of a benchmark that was broken off, nothing stays beyond the next one.
     fn new(repository: &Path) -> Result<Scratch> {
         let path = repository.join("target/xtask-bench");
+        fs_err::create_dir_all(repository.join("target"))?;
         let lock = File::create(path.with_extension("lock"))?;
         lock.try_lock().context("another benchmark is under way in this clone")?;
         let _ = fs_err::remove_dir_all(&path);
