@@ -153,16 +153,8 @@ impl Docker {
     /// When Compose can't tell.
     pub fn drifted(&self) -> Result<Vec<String>> {
         let args = ["--progress", "plain", "--dry-run", "up", "--detach", "--no-build", SERVICE];
-        let quickly = self.would_recreate(self.compose(&args))?;
-        // A compose file may hand on the very variables that make it quick.
-        if quickly.is_empty() {
-            Ok(quickly)
-        } else {
-            self.would_recreate(self.compose(&args).exactly())
-        }
-    }
-
-    fn would_recreate(&self, invocation: Invocation) -> Result<Vec<String>> {
+        // A compose file may hand on the very variables that would make it quick.
+        let invocation = self.compose(&args).exactly();
         let answer = self.answer(&invocation)?;
         let said = answer.stdout + &answer.stderr;
         // A dependency that would not come up fails the dry run after it said
