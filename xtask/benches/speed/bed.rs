@@ -133,8 +133,8 @@ impl Bed {
         let code = fs_err::read_to_string(&path)?;
         let (before, rest) = code.split_once("title=\"").context("app.py names no title")?;
         let (_, after) = rest.split_once('"').context("app.py names no title")?;
-        fs_err::write(&path, format!("{before}title=\"{}\"{after}", title.replace('"', "")))?;
-        Ok(title.replace('"', ""))
+        fs_err::write(&path, format!("{before}title=\"{title}\"{after}"))?;
+        Ok(title)
     }
 
     /// Gives the service another environment.
