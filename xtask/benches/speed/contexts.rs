@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use xtask::image::inputs::{Build, Inputs};
+
 use crate::{
     bed::{self, Bed},
-    inputs::{Build, Inputs},
     measure::{Measured, Row, in_turns, median},
 };
 

@@ -13,17 +13,6 @@ mod table;
 mod tool;
 mod watch;
 
-// A binary has no library to take them from.
-#[allow(dead_code, unused_imports)]
-#[path = "../../src/failure/mod.rs"]
-mod failure;
-#[allow(dead_code, unused_imports)]
-#[path = "../../src/inputs/mod.rs"]
-mod inputs;
-#[allow(dead_code, unused_imports)]
-#[path = "../../src/requirements.rs"]
-mod requirements;
-
 use std::{
     fs::File,
     path::{Path, PathBuf},

@@ -14,17 +14,15 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::{Fix, finding::Trouble, http, project::EnvFile};
-use crate::{
-    compose::{Container, Docker, Engine, Image, Machine, Project, SERVICE, files},
-    decide::Situation,
-    device::{self, Device},
-    requirements::{self, Pins},
-    sources,
-    state::{self, Ground},
-    torch::{PROBE, Report},
-    trial,
-};
+use super::{Fix, checks::project::EnvFile, finding::Trouble, http};
+use crate::commands::sources;
+use crate::deploy::decide::Situation;
+use crate::deploy::device::{self, Device};
+use crate::deploy::observe::{self, Ground};
+use crate::deploy::preflight;
+use crate::docker::{Container, Docker, Engine, Image, Machine, Project, SERVICE, files};
+use crate::image::requirements::{self, Pins};
+use crate::python::report::{PROBE, Report};
 
 /// Seconds after which the probe ends itself; below docker's own cap, so that
 /// what it said before is kept.
@@ -265,8 +263,14 @@ impl Facts {
                 Ground { engine: self.engine()?.clone(), project: self.project()?.clone() };
             let device = Some(self.device()?);
             let known = (self.container()?.cloned(), self.image()?.cloned());
-            let state::State { situation, image, container, .. } =
-                state::observe_on(device, &self.root, &self.docker()?, ground, true, Some(known))?;
+            let observe::State { situation, image, container, .. } = observe::observe_on(
+                device,
+                &self.root,
+                &self.docker()?,
+                ground,
+                true,
+                Some(known),
+            )?;
             Ok(Service { situation, image, container })
         })
     }
@@ -285,7 +289,7 @@ impl Facts {
         let ask = || {
             let image = self.some_image()?.context("no image is at hand to try it with")?;
             let docker = self.docker()?;
-            for address in trial::to_publish(self.project()?, self.container()?) {
+            for address in preflight::to_publish(self.project()?, self.container()?) {
                 if let Some(refusal) = docker.port_refusal(image, address)? {
                     let trouble = Trouble::from(anyhow::Error::from(refusal));
                     return Ok(Some((address.clone(), trouble)));

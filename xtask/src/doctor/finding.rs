@@ -1,6 +1,6 @@
 //! What a check found, and what mends it.
 
-use crate::failure;
+use crate::error;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,11 +99,11 @@ impl From<anyhow::Error> for Trouble {
         if let Some(trouble) = error.downcast_ref::<Trouble>() {
             return trouble.clone();
         }
-        let (advice, commands) = failure::remedies(&error);
+        let (advice, commands) = error::remedies(&error);
         Trouble {
-            says: failure::line(&error),
+            says: error::line(&error),
             remedy: Remedy { text: advice.join("; "), commands },
-            unanswered: failure::is_unanswered(&error),
+            unanswered: error::is_unanswered(&error),
         }
     }
 }
@@ -194,7 +194,7 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
-    use crate::failure::Failure;
+    use crate::error::Failure;
 
     #[test]
     fn an_errors_hints_become_the_remedy_however_far_it_travels() {

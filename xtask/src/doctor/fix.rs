@@ -5,7 +5,11 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 
 use super::Fix;
-use crate::{cli::Common, compose::SERVICE, health, sources, state};
+use crate::cli::Common;
+use crate::commands::sources;
+use crate::deploy::health;
+use crate::deploy::observe;
+use crate::docker::SERVICE;
 
 impl Fix {
     /// Names what is done, and does it.
@@ -40,8 +44,8 @@ fn copy_example(root: &Path) -> Result<()> {
 /// devices anew.
 fn recreate(root: &Path) -> Result<()> {
     let common = Common { dry_run: false, timeout: Duration::from_secs(120) };
-    let (docker, ground, _lock) = crate::alone(root, "doctor --fix", &common)?;
-    let state = state::observe(root, &docker, ground, true)?;
+    let (docker, ground, _lock) = crate::commands::alone(root, "doctor --fix", &common)?;
+    let state = observe::observe(root, &docker, ground, true)?;
     state
         .docker
         .change(&state.docker.recreate())

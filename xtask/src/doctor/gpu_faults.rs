@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use super::{Facts, Finding, Status, checks::GROUPS, examine, gpu, print, project::EnvFile};
-use crate::{
-    compose::{Container, Engine, Image, Machine, Project},
-    device::Device,
-    process::Finished,
-    torch::Report,
+use super::{
+    Facts, Finding, Status,
+    checks::{self, GROUPS, gpu, project::EnvFile},
+    examine, print,
 };
+use crate::deploy::device::Device;
+use crate::docker::{Container, Engine, Image, Machine, Project};
+use crate::process::Finished;
+use crate::python::report::Report;
 
 /// A machine on which everything works, as the probe and docker describe it.
 #[derive(Clone)]
@@ -398,7 +400,7 @@ fn a_model_that_is_loaded_may_fill_the_memory() {
         status: 200,
         body: r#"{"model": "ready"}"#.into(),
     };
-    let finding = super::kernel::memory(&facts.with_health(Ok(ready)));
+    let finding = checks::kernel::memory(&facts.with_health(Ok(ready)));
     assert_eq!(finding.status, Status::Ok, "{finding:?}");
 }
 

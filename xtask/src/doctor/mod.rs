@@ -6,21 +6,13 @@
 //! check whose ground is missing is skipped, so that one cause shows as one fault.
 
 mod checks;
-mod cuda;
-mod driver;
 mod facts;
 mod finding;
 mod fix;
-mod gpu;
 #[cfg(test)]
 mod gpu_faults;
 mod http;
-mod kernel;
 mod print;
-mod project;
-mod python;
-mod service;
-mod tools;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,11 +28,9 @@ use self::{
     checks::{Check, GROUPS},
     facts::Facts,
 };
-use crate::{
-    cli,
-    failure::{self, Failure},
-    process,
-};
+use crate::cli;
+use crate::error::{self, Failure};
+use crate::process;
 
 /// What became of one check.
 struct Outcome {
@@ -88,7 +78,7 @@ pub fn run(root: &Path, args: &cli::Doctor) -> Result<i32> {
             // One that fails is no reason to leave the others out.
             if let Err(error) = fix.apply(root) {
                 process::interrupted()?;
-                warn!("{}", failure::render(&error).trim_end());
+                warn!("{}", error::render(&error).trim_end());
                 all_fixed = false;
             }
             applied.push(fix);
@@ -253,8 +243,8 @@ mod tests {
         assert!(ids(&["gpu", "engine"]).unwrap().contains(&("engine", true)));
         assert!(ids(&[]).unwrap().iter().all(|(_, asked)| *asked));
         let error = ids(&["gpus"]).unwrap_err();
-        assert_eq!(crate::failure::exit_code(&error), 2);
-        assert!(crate::failure::render(&error).contains("tools, project, service, python, gpu"));
+        assert_eq!(crate::error::exit_code(&error), 2);
+        assert!(crate::error::render(&error).contains("tools, project, service, python, gpu"));
     }
 
     #[test]

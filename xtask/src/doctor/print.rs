@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Outcome, Status, checks::GROUPS, finding::Remedy};
-use crate::report;
+use crate::ui::report;
 
 /// Columns of a check's title.
 pub const TITLE: usize = 14;

@@ -23,7 +23,7 @@ pub use self::{
     signals::{interrupted, note_signals, take_signal},
     stream::{outlive, stream, stream_and_note},
 };
-use crate::failure::Failure;
+use crate::error::Failure;
 
 /// How long a question may go on after a signal; most are answered sooner.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -281,8 +281,8 @@ mod tests {
             capture(&Shell::new().unwrap(), &sh("exec sleep 60"), Duration::from_millis(50))
                 .unwrap_err();
         assert!(error.to_string().contains("gave no answer"), "{error}");
-        assert!(crate::failure::is_unanswered(&error));
-        assert!(!crate::failure::is_unanswered(&Failure::new("no").into()));
+        assert!(crate::error::is_unanswered(&error));
+        assert!(!crate::error::is_unanswered(&Failure::new("no").into()));
     }
 
     #[test]

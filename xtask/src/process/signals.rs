@@ -7,7 +7,7 @@ use std::sync::{
 
 use anyhow::{Context as _, Result};
 
-use crate::failure::Failure;
+use crate::error::Failure;
 
 /// Fails once SIGINT (Ctrl-C), SIGTERM or SIGHUP came, with exit code 128 plus
 /// the signal's number.

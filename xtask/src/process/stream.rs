@@ -13,7 +13,7 @@ use anyhow::Result;
 use xshell::Shell;
 
 use super::{Invocation, command, exit_code, interrupted, signals::signal, start};
-use crate::failure::Failure;
+use crate::error::Failure;
 
 /// Runs a command with the user's terminal as its own, for one that asks there.
 ///
@@ -184,10 +184,10 @@ mod tests {
     fn streams_pass_the_childs_code_on_and_know_causes() {
         let shell = Shell::new().unwrap();
         let error = stream(&shell, &sh("exit 17")).unwrap_err();
-        assert_eq!(crate::failure::exit_code(&error), 17);
+        assert_eq!(crate::error::exit_code(&error), 17);
         let noted = sh("echo out; echo 'port is already allocated' >&2; exit 3");
         let error = stream_and_note(&shell, &noted).unwrap_err();
-        assert_eq!(crate::failure::exit_code(&error), 3);
+        assert_eq!(crate::error::exit_code(&error), 3);
         assert!(error.to_string().contains("taken by another program"), "{error}");
         stream_and_note(&shell, &sh("true")).unwrap();
     }

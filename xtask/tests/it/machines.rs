@@ -53,7 +53,7 @@ fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
          would run: docker compose --file docker-compose.yml --file - --progress plain build --no-cache backend   \
          # stdin: services: {backend: {image: …, build: {tags: !reset []}}}\n\
          would run: docker run --rm --interactive --name xtask-<digest>-0 --network none --entrypoint python3 localhost/xtask/p-backend:building-<digest> -   \
-         # stdin: xtask/src/probe.py\n\
+         # stdin: xtask/src/python/probe.py\n\
          would run: docker tag localhost/xtask/p-backend:building-<digest> localhost/xtask/p-backend:<digest>-<digest>\n\
          would run: docker tag localhost/xtask/p-backend:building-<digest> p-backend:latest\n\
          would run: docker import …   # the record of what the image was built from\n\

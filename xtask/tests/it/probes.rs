@@ -110,7 +110,7 @@ impl Place {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{} - 120 {parts}", self.python(variables))]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(include_bytes!("../../src/probe.py")).unwrap();
+        child.stdin.take().unwrap().write_all(include_bytes!("../../src/python/probe.py")).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     }
 }

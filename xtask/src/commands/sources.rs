@@ -1,0 +1,72 @@
+//! Step1X-3D's own sources: a git submodule, since they are not ours to copy.
+//! Without them the service runs all the same, and says so.
+
+use std::path::Path;
+
+use anyhow::Result;
+use xshell::Shell;
+
+use crate::error;
+use crate::process::{self, Invocation};
+
+/// Where they are, relative to the repository's root.
+pub const PATH: &str = "backend/Step1X-3D";
+
+/// Whether the clone at `root` has them. A submodule that was not checked out
+/// is an empty directory.
+pub fn present(root: &Path) -> bool {
+    fs_err::read_dir(root.join(PATH)).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Whether the clone at `root` says where they come from and lacks them.
+pub fn missing(root: &Path) -> bool {
+    root.join(".gitmodules").is_file() && !present(root)
+}
+
+/// The command that fetches the commit that the repository pins, and no history.
+pub fn fetch_command() -> Invocation {
+    let update = ["submodule", "update", "--init", "--depth", "1", "--progress", PATH];
+    // A server that stops sending must not hold up what needs no sources.
+    Invocation::new("git", ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"])
+        .and(update)
+}
+
+/// The version of git.
+///
+/// # Errors
+/// When there is none on PATH.
+pub fn git_version() -> Result<String> {
+    let version = Invocation::new("git", ["--version"]);
+    let answer = process::capture(&Shell::new()?, &version, std::time::Duration::from_secs(5))?;
+    let version = answer.stdout.trim();
+    Ok(version.strip_prefix("git version ").unwrap_or(version).to_owned())
+}
+
+/// Fetches them into the clone at `root`.
+///
+/// # Errors
+/// With git's exit code, when there is no git or no network.
+pub fn fetch(root: &Path) -> Result<()> {
+    let sh = Shell::new()?;
+    sh.change_dir(root);
+    // Nobody answers where git would ask for a name and a password.
+    sh.set_var("GIT_TERMINAL_PROMPT", "0");
+    process::stream_and_note(&sh, &fetch_command())
+}
+
+/// Fetches them if they are missing; where that fails, says so and goes on.
+///
+/// # Errors
+/// After Ctrl-C only.
+pub fn fetch_if_missing(root: &Path) -> Result<()> {
+    if !missing(root) {
+        return Ok(());
+    }
+    say!("fetching Step1X-3D's sources into {PATH}");
+    if let Err(error) = fetch(root) {
+        process::interrupted()?;
+        warn!("going on without Step1X-3D's sources: {}", error::line(&error));
+        warn!("hint: git submodule update --init {PATH}   # then: cargo xtask up");
+    }
+    Ok(())
+}

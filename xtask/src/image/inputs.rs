@@ -1,0 +1,398 @@
+//! What an image is built from: the build context less what its .dockerignore
+//! excludes, the Dockerfile, the build arguments, and the requirements.
+//!
+//! Content decides, never time stamps or git, so a fresh clone of the same
+//! sources has the same digest.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{ErrorKind, Read as _, Seek as _, SeekFrom},
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use super::dockerignore::IgnoreFile;
+use crate::error::Failure;
+use crate::image::requirements;
+
+/// The `build` section of the service, as `docker compose config` resolves it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Build {
+    /// The context's directory (or, for a remote context, its address).
+    pub context: String,
+    /// Further named contexts.
+    pub additional_contexts: BTreeMap<String, String>,
+    /// Path of the Dockerfile, relative to the context; none if it is inline.
+    pub dockerfile: Option<String>,
+    /// Further names for the image.
+    pub tags: Vec<String>,
+    /// Everything else that decides the result: arguments, target, platforms, …
+    pub arguments: Value,
+}
+
+/// Build inputs by name (a path relative to the repository), each with the
+/// XXH3-128 digest of its content in hex.
+#[derive(Debug, Default, PartialEq)]
+pub struct Inputs {
+    pub files: BTreeMap<String, String>,
+    /// Text of requirements.txt.
+    pub requirements: String,
+}
+
+/// Bytes of a large file that one thread digests at a time.
+const SEGMENT: u64 = 64 << 20;
+
+/// Bytes that are read at a time: they have to fit a processor's cache.
+const BLOCK: u64 = 1 << 17;
+
+/// Name under which the build arguments stand among the files.
+const ARGUMENTS: &str = "the build arguments";
+
+impl Inputs {
+    /// Reads and digests what `build` is made of.
+    ///
+    /// # Errors
+    /// When the context, the Dockerfile or requirements.txt is missing, or a
+    /// file can't be read; the message names it.
+    pub fn read(root: &Path, build: &Build) -> Result<Inputs> {
+        let mut inputs = Inputs { requirements: requirements::read(root)?, ..Inputs::default() };
+        inputs.add(requirements::PATH.into(), xxh3_128(inputs.requirements.as_bytes()));
+        inputs.add(ARGUMENTS.into(), xxh3_128(build.arguments.to_string().as_bytes()));
+        inputs
+            .read_context(root, &build.context, build.dockerfile.as_deref())
+            .context("reading the build context")?;
+        for context in build.additional_contexts.values() {
+            inputs
+                .read_context(root, context, None)
+                .context("reading an additional build context")?;
+        }
+        Ok(inputs)
+    }
+
+    /// The digest of all inputs: 32 hexadecimal digits.
+    pub fn digest(&self) -> String {
+        let mut all = String::new();
+        for (name, digest) in &self.files {
+            let _ = writeln!(all, "{name}\0{digest}");
+        }
+        format!("{:032x}", xxh3_128(all.as_bytes()))
+    }
+
+    /// The digest of requirements.txt alone: 32 hexadecimal digits.
+    pub fn requirements_digest(&self) -> String {
+        format!("{:032x}", xxh3_128(self.requirements.as_bytes()))
+    }
+
+    fn add(&mut self, name: String, digest: u128) {
+        self.files.insert(name, format!("{digest:032x}"));
+    }
+
+    fn read_context(&mut self, root: &Path, context: &str, dockerfile: Option<&str>) -> Result<()> {
+        if context.contains("://") {
+            // A remote context is the engine's to fetch; its address is all we know.
+            self.add(context.into(), xxh3_128(context.as_bytes()));
+            return Ok(());
+        }
+        let context = Path::new(context);
+        let mut ignore_files = vec![context.join(".dockerignore")];
+        if let Some(dockerfile) = dockerfile.map(|dockerfile| context.join(dockerfile)) {
+            let digest = digest_of(&dockerfile).map_err(|error| {
+                Failure::new(format!("{error:#}"))
+                    .advice("`build` in the compose file names the context and the Dockerfile")
+            })?;
+            self.add(name_of(root, context, &dockerfile), digest);
+            // BuildKit prefers an ignore file that belongs to the Dockerfile.
+            ignore_files.insert(0, PathBuf::from(format!("{}.dockerignore", dockerfile.display())));
+        }
+        let ignore = match ignore_files.iter().find(|path| path.is_file()) {
+            Some(path) => IgnoreFile::parse(&fs_err::read_to_string(path)?),
+            None => IgnoreFile::default(),
+        };
+        let mut paths = Vec::new();
+        walk(root, context, context, &ignore, &mut paths)?;
+        // A thread is worth its while from some dozens of files on.
+        let digests = in_parallel(&paths, 32, |path| digest_of(path));
+        for (path, digest) in paths.iter().zip(digests) {
+            match digest {
+                Ok(digest) => self.add(name_of(root, context, path), digest),
+                // Editors and byte-compilers remove files while we look.
+                Err(error)
+                    if error
+                        .downcast_ref::<std::io::Error>()
+                        .is_some_and(|e| e.kind() == ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Collects the files below `directory` that are part of the context.
+fn walk(
+    root: &Path,
+    context: &Path,
+    directory: &Path,
+    ignore: &IgnoreFile,
+    paths: &mut Vec<PathBuf>,
+) -> Result<()> {
+    for entry in fs_err::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        // Neither git's nor cargo's files, nor what xtask writes below target/,
+        // say anything about the image.
+        if entry.file_name() == ".git" || path == root.join("target") {
+            continue;
+        }
+        let excluded = ignore.excludes(&slashed(path.strip_prefix(context).unwrap_or(&path)));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            if !(excluded && ignore.prunes()) {
+                walk(root, context, &path, ignore, paths)?;
+            }
+        } else if !excluded && (kind.is_file() || kind.is_symlink()) {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The results for all items, in order; worked out on as many threads as there
+/// are processors, and `few` items for each at least.
+fn in_parallel<T: Sync, R: Send>(items: &[T], few: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // Counting the processors takes longer than reading some small files.
+    if items.len() <= few {
+        return items.iter().map(work).collect();
+    }
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(processors).max(few);
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = items
+            .chunks(share)
+            .map(|share| scope.spawn(move || share.iter().map(work).collect::<Vec<R>>()))
+            .collect();
+        let results = threads.into_iter().map(|thread| thread.join());
+        results.flat_map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+/// XXH3-128 of a file's content and its executable bit, or of a symbolic link's
+/// target. Of a large file the digests of its segments count, which several
+/// threads work out.
+fn digest_of(path: &Path) -> Result<u128> {
+    let metadata = fs_err::symlink_metadata(path)?;
+    let mut hasher = Xxh3::new();
+    if metadata.is_symlink() {
+        hasher.update(b"link ");
+        hasher.update(slashed(&fs_err::read_link(path)?).as_bytes());
+        return Ok(hasher.digest128());
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0 {
+        hasher.update(b"executable ");
+    }
+    if metadata.len() <= SEGMENT {
+        update(&mut hasher, path, metadata.len(), 0)?;
+        return Ok(hasher.digest128());
+    }
+    hasher.update(b"segments ");
+    let starts: Vec<u64> = (0..metadata.len()).step_by(SEGMENT as usize).collect();
+    let digests = in_parallel(&starts, 1, |start| {
+        let mut hasher = Xxh3::new();
+        update(&mut hasher, path, SEGMENT, *start).map(|()| hasher.digest128())
+    });
+    for digest in digests {
+        hasher.update(&digest?.to_le_bytes());
+    }
+    Ok(hasher.digest128())
+}
+
+/// Feeds a segment of a file of this length to the hasher, in blocks, so that
+/// memory does not grow with it.
+fn update(hasher: &mut Xxh3, path: &Path, length: u64, start: u64) -> Result<()> {
+    let mut file = fs_err::File::open(path)?;
+    if start > 0 {
+        file.seek(SeekFrom::Start(start))?;
+    }
+    let mut segment = file.take(SEGMENT);
+    let mut block = vec![0; length.clamp(1, BLOCK) as usize];
+    loop {
+        match segment.read(&mut block)? {
+            0 => return Ok(()),
+            n => hasher.update(&block[..n]),
+        }
+    }
+}
+
+/// A path's name in messages and in the digest: relative to the repository, or
+/// to its context where that lies elsewhere, so that it is the same in every clone.
+fn name_of(root: &Path, context: &Path, path: &Path) -> String {
+    slashed(path.strip_prefix(root).or_else(|_| path.strip_prefix(context)).unwrap_or(path))
+}
+
+/// A path as it is on Unix. There it is spelled that way already, and taking it
+/// apart would take as long as reading a small file.
+fn slashed(path: &Path) -> String {
+    match path.to_str() {
+        Some(text) if std::path::MAIN_SEPARATOR == '/' && !text.contains("/./") => text.to_owned(),
+        _ => {
+            let parts = path.components().map(|part| part.as_os_str().to_string_lossy());
+            parts.collect::<Vec<_>>().join("/")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write as _};
+
+    use super::*;
+
+    /// A directory that goes when it is dropped.
+    struct Tree(PathBuf);
+
+    impl std::ops::Deref for Tree {
+        type Target = Path;
+        fn deref(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs_err::remove_dir_all(&self.0);
+        }
+    }
+
+    fn tree(name: &str, files: &[(&str, &str)]) -> Tree {
+        let root = std::env::temp_dir().join(format!("xtask-inputs-{}-{name}", std::process::id()));
+        fill(&root, files);
+        Tree(root)
+    }
+
+    fn fill(root: &Path, files: &[(&str, &str)]) {
+        let _ = fs_err::remove_dir_all(root);
+        for (path, text) in
+            [("backend/requirements.txt", "torch==2.5.1\n"), ("backend/Dockerfile", "FROM x\n")]
+                .iter()
+                .chain(files)
+        {
+            let path = root.join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+    }
+
+    fn read(root: &Path, context: &str) -> Inputs {
+        let build = Build {
+            context: root.join(context).display().to_string(),
+            dockerfile: Some(
+                if context == "." { "backend/Dockerfile" } else { "Dockerfile" }.into(),
+            ),
+            ..Build::default()
+        };
+        Inputs::read(root, &build).unwrap()
+    }
+
+    #[test]
+    fn only_what_reaches_the_image_counts() {
+        let files =
+            [("backend/app.py", "1"), ("backend/.dockerignore", "*.log\n"), ("README.md", "x")];
+        let root = tree("counts", &files);
+        let before = read(&root, "backend").digest();
+        for (path, text, counts) in [
+            ("backend/app.py", "2", true),
+            ("backend/app.py", "1", false),
+            ("backend/x.log", "x", false),
+            ("README.md", "y", false),
+            ("backend/Dockerfile", "FROM y\n", true),
+            ("backend/new.py", "", true),
+        ] {
+            fs_err::write(root.join(path), text).unwrap();
+            assert_eq!(read(&root, "backend").digest() != before, counts, "{path} := {text}");
+            if path != "backend/x.log" && counts {
+                fill(&root, &files);
+            }
+        }
+    }
+
+    #[test]
+    fn git_and_cargo_never_count_even_without_a_dockerignore() {
+        let root = tree("root", &[("backend/app.py", "1")]);
+        let before = read(&root, ".").digest();
+        for path in [".git/HEAD", "backend/Step1X-3D/.git", "target/xtask/memory.json"] {
+            let path = root.join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, "x").unwrap();
+        }
+        assert_eq!(read(&root, ".").digest(), before);
+        fs_err::write(root.join("README.md"), "x").unwrap();
+        assert_ne!(read(&root, ".").digest(), before);
+    }
+
+    #[test]
+    fn a_second_clone_has_the_same_digest() {
+        let (a, b) = (
+            tree("clone-a", &[("backend/app.py", "1")]),
+            tree("clone-b", &[("backend/app.py", "1")]),
+        );
+        assert_eq!(read(&a, "backend"), read(&b, "backend"));
+        assert_eq!(read(&a, ".").digest(), read(&b, ".").digest());
+    }
+
+    #[test]
+    fn every_segment_of_a_large_file_counts_and_the_order_of_many_is_kept() {
+        let root = tree("large", &[("backend/app.py", "1")]);
+        let large = fs_err::File::create(root.join("backend/large")).unwrap();
+        large.set_len(2 * SEGMENT + 1).unwrap();
+        let before = read(&root, "backend").digest();
+        assert_eq!(read(&root, "backend").digest(), before);
+        for at in [0, SEGMENT - 1, SEGMENT, 2 * SEGMENT] {
+            let mut file = File::options().write(true).open(root.join("backend/large")).unwrap();
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(b"x").unwrap();
+            assert_ne!(read(&root, "backend").digest(), before, "{at}");
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(&[0]).unwrap();
+        }
+        let numbers: Vec<usize> = (0..1000).collect();
+        assert_eq!(in_parallel(&numbers, 1, |n| *n), numbers);
+    }
+
+    #[test]
+    fn a_missing_dockerfile_or_requirements_is_named() {
+        let root = tree("missing", &[]);
+        let build = Build {
+            context: root.display().to_string(),
+            dockerfile: Some("nope".into()),
+            ..Build::default()
+        };
+        assert!(format!("{:#}", Inputs::read(&root, &build).unwrap_err()).contains("nope"));
+        fs_err::remove_file(root.join(requirements::PATH)).unwrap();
+        let error = crate::error::render(&Inputs::read(&root, &build).unwrap_err());
+        assert!(
+            error.contains("backend/requirements.txt") && error.contains("hint: git checkout"),
+            "{error}"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_executable_bit_and_a_links_target_count() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let root = tree("modes", &[("backend/run", "x")]);
+        let plain = read(&root, "backend").digest();
+        fs_err::set_permissions(root.join("backend/run"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
+        let executable = read(&root, "backend").digest();
+        symlink("run", root.join("backend/link")).unwrap();
+        let linked = read(&root, "backend").digest();
+        assert!(plain != executable && executable != linked);
+    }
+}

@@ -1,0 +1,174 @@
+//! backend/requirements.txt: the one place where versions are pinned.
+
+use std::{collections::BTreeMap, fmt, io::ErrorKind, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use crate::error::Failure;
+
+/// Where the requirements stand, relative to the repository's root.
+pub const PATH: &str = "backend/requirements.txt";
+
+/// Where the packages stand, one a line, that the image leaves out although
+/// others say that they need them: uv's `--excludes`.
+pub const EXCLUDES: &str = "backend/excludes.txt";
+
+/// Package names, normalised as PyPI does (PEP 503), with their exact versions.
+/// Of several pins of one package the last counts.
+pub type Pins = BTreeMap<String, String>;
+
+/// Reads the requirements below `root`.
+///
+/// # Errors
+/// When the file is missing, unreadable or not UTF-8; the hint says how to get it back.
+pub fn read(root: &Path) -> Result<String> {
+    fs_err::read_to_string(root.join(PATH))
+        .map_err(|error| {
+            let failure = Failure::new(error.to_string());
+            match error.kind() {
+                ErrorKind::NotFound => failure.hint(format!("git checkout -- {PATH}")),
+                ErrorKind::InvalidData => failure.advice(format!("save {PATH} as UTF-8")),
+                // What stands in it may be somebody's work.
+                _ => failure.hint(format!("ls -l {PATH}   # whether you may read it")),
+            }
+        })
+        .with_context(|| format!("reading the pins in {PATH}"))
+}
+
+/// Normalised names of the packages that are left out on purpose.
+///
+/// # Errors
+/// When the file can't be read; none is fine.
+pub fn excludes(root: &Path) -> Result<Vec<String>> {
+    let text = match fs_err::read_to_string(root.join(EXCLUDES)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        text => text?,
+    };
+    let names = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    Ok(names.filter(|name| !name.is_empty()).map(normalised).collect())
+}
+
+/// The exact pins (`name==version`, PEP 508) of a requirements file; extras,
+/// markers, hashes, comments and pip options are passed over.
+pub fn pins(text: &str) -> Pins {
+    let text = text.trim_start_matches('\u{feff}').replace("\\\r\n", " ").replace("\\\n", " ");
+    text.lines().filter_map(pin).collect()
+}
+
+fn pin(line: &str) -> Option<(String, String)> {
+    let line = line.split(" #").next()?.trim();
+    if line.starts_with(['#', '-']) {
+        return None;
+    }
+    let (name, version) = line.split(';').next()?.split_once("==")?;
+    let name = name.split('[').next()?.trim();
+    let version =
+        version.trim_start_matches('=').split([' ', ',']).find(|part| !part.is_empty())?;
+    Some((normalised(name), version.to_owned()))
+}
+
+/// A package name as PyPI compares it: lowercase, runs of `-_.` as one `-`.
+pub fn normalised(name: &str) -> String {
+    let parts: Vec<_> = name.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
+    parts.join("-").to_lowercase()
+}
+
+/// Whether an installed version satisfies a pin. A local part (`2.5.1+cu124`)
+/// counts only where the pin names one too, zeros at the end say nothing, and
+/// `2.5.*` stands for all that begin so (PEP 440).
+pub fn satisfies(installed: &str, pin: &str) -> bool {
+    let public = |version: &str| version.split('+').next().unwrap_or_default().to_owned();
+    let installed = if pin.contains('+') { installed.to_owned() } else { public(installed) };
+    match pin.strip_suffix(".*") {
+        Some(prefix) => format!("{installed}.").starts_with(&format!("{prefix}.")),
+        None => installed.trim_end_matches(".0") == pin.trim_end_matches(".0"),
+    }
+}
+
+/// One package whose version differs between two sets.
+#[derive(Debug, PartialEq)]
+pub struct Change {
+    pub name: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { name, from, to } = self;
+        let version = |v: &Option<String>| v.clone().unwrap_or_default();
+        match (from, to) {
+            (None, _) => write!(f, "{name} {} added", version(to)),
+            (_, None) => write!(f, "{name} {} removed", version(from)),
+            _ => write!(f, "{name} {} → {}", version(from), version(to)),
+        }
+    }
+}
+
+/// What differs from `old` to `new`, by name.
+pub fn changes(old: &Pins, new: &Pins) -> Vec<Change> {
+    let mut names: Vec<_> = old.keys().chain(new.keys()).collect();
+    names.sort();
+    names.dedup();
+    names
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| Change {
+            name: name.clone(),
+            from: old.get(name).cloned(),
+            to: new.get(name).cloned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_are_read_past_everything_else_a_line_may_hold() {
+        for (text, want) in [
+            ("torch==2.5.1", "torch 2.5.1"),
+            ("torch == 2.5.1 # why\r\n", "torch 2.5.1"),
+            ("\u{feff}torch===2.5.1", "torch 2.5.1"),
+            ("uvicorn[standard]==0.34.2", "uvicorn 0.34.2"),
+            ("torch==2.5.1 ; sys_platform == 'linux'", "torch 2.5.1"),
+            ("torch==2.5.1 \\\n    --hash=sha256:ab", "torch 2.5.1"),
+            ("Foo_Bar.baz==1", "foo-bar-baz 1"),
+            ("torch==2.5.0\ntorch==2.5.1", "torch 2.5.1"),
+            ("torch==2.5.1,<3", "torch 2.5.1"),
+            ("torch>=2.5\nbeautifulsoup4\n# torch==1\n-r other.txt\n--find-links a==b\n\n", ""),
+        ] {
+            let got: Vec<_> = pins(text).iter().map(|(n, v)| format!("{n} {v}")).collect();
+            assert_eq!(got.join(", "), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_read_past_comments() {
+        let root = std::env::temp_dir().join(format!("xtask-excludes-{}", std::process::id()));
+        assert!(excludes(&root).unwrap().is_empty(), "no file, nothing left out");
+        fs_err::create_dir_all(root.join("backend")).unwrap();
+        fs_err::write(root.join(EXCLUDES), "# why\nOCI\n\n foo_bar # too\n").unwrap();
+        assert_eq!(excludes(&root).unwrap(), ["oci", "foo-bar"]);
+        fs_err::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn changes_name_old_and_new() {
+        let (old, new) =
+            (pins("torch==2.5.0\nold==1\nsame==1"), pins("torch==2.5.1\nnew==2\nsame==1"));
+        let got: Vec<_> = changes(&old, &new).iter().map(ToString::to_string).collect();
+        assert_eq!(got, ["new 2 added", "old 1 removed", "torch 2.5.0 → 2.5.1"]);
+    }
+
+    #[test]
+    fn a_local_version_part_counts_only_where_it_is_pinned() {
+        assert!(satisfies("2.5.1+cu124", "2.5.1") && satisfies("2.5.1+cpu", "2.5.1+cpu"));
+        assert!(!satisfies("2.5.1+cu124", "2.5.1+cpu") && !satisfies("2.5.10", "2.5.1"));
+        assert!(
+            satisfies("2.3.0", "2.3") && satisfies("2.3", "2.3.0") && !satisfies("2.30", "2.3")
+        );
+        assert!(satisfies("2.5.1", "2.5.*") && !satisfies("2.50.1", "2.5.*"));
+    }
+}

@@ -1,0 +1,3 @@
+//! The probe that runs in the container, and its report.
+
+pub mod report;

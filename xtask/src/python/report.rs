@@ -1,0 +1,327 @@
+//! What [`PROBE`] reports about Python, torch and the NVIDIA driver in an image
+//! or a container.
+
+use anyhow::{Result, bail};
+use serde_json::{Map, Value};
+
+use crate::error::Failure;
+use crate::image::requirements::{self, Pins};
+use crate::process::Finished;
+
+/// The probe: one Python file, standard library plus torch, fed over stdin.
+pub const PROBE: &str = include_str!("probe.py");
+
+/// The probe's report. What the probe was not asked, or did not get to, is
+/// none or empty.
+#[derive(Debug, PartialEq)]
+pub struct Report {
+    /// Installed packages; empty where there is no Python to tell.
+    pub packages: Pins,
+    /// Python's version and where it lies.
+    pub python: Option<(String, String)>,
+    /// Requirements of installed packages that do not hold, a sentence each; an
+    /// error where nobody could compare.
+    pub unmet: Option<Result<Vec<String>, String>>,
+    pub driver: Driver,
+    /// torch, or why it could not be looked at.
+    pub torch: Result<Torch, String>,
+    /// Where and how the probe ended before its end.
+    pub cut_short: Option<String>,
+    /// Whether it was ended, rather than crashed: too slow is not yet broken.
+    pub hangs: bool,
+    /// The exit code of Python, or of the docker that was to run it.
+    pub code: i32,
+}
+
+/// torch as it describes itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Torch {
+    /// `torch.__version__`, with its local part (`2.5.1+cu124`).
+    pub version: String,
+    /// The CUDA version it was built for; none for a CPU build.
+    pub cuda: Option<String>,
+    /// Whether it has `torch.amp.custom_fwd`.
+    pub custom_fwd: bool,
+    /// Names of the CUDA devices; none where it did not get as far as to say.
+    pub devices: Option<Vec<String>>,
+    /// What torch says where it sees none.
+    pub why: Option<String>,
+    /// Compute capability of each device.
+    pub capabilities: Vec<(u64, u64)>,
+    /// What it was compiled for: `sm_90`, `compute_90`, …
+    pub archs: Vec<String>,
+    /// Free and total bytes of the first device's memory.
+    pub memory: Option<(u64, u64)>,
+    /// `ok`, or what became of a small matrix product on the GPU.
+    pub kernel: Option<String>,
+}
+
+/// The driver as the container sees it, without torch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Driver {
+    /// `/dev/nvidia*`, each with `ok` or the error that opening it gave
+    /// (`EPERM`, …); none where nobody looked.
+    pub nodes: Option<Vec<(String, String)>>,
+    /// Whether there is /dev/dxg, WSL2's own device.
+    pub wsl: bool,
+    /// What kind of value CUDA_VISIBLE_DEVICES has: unset, empty, all, none,
+    /// uuid or numbers.
+    pub visible: String,
+    /// The highest of the numbers.
+    pub highest: Option<u64>,
+    /// Bytes of /dev/shm.
+    pub shm: Option<u64>,
+    /// `ok`, or what the dynamic linker says.
+    pub libcuda: Option<String>,
+    /// The newest CUDA that the driver knows, as `1000 * major + 10 * minor`.
+    pub version: Option<u64>,
+    /// What `cuInit` returned; 0 is well.
+    pub cu_init: Option<u64>,
+    /// What `nvidia-smi -L` says; none where there is no nvidia-smi.
+    pub smi: Option<String>,
+    /// Who holds the GPUs' memory, as `PID, program, MiB`, as far as it shows in
+    /// the container.
+    pub holders: Vec<String>,
+}
+
+impl Report {
+    /// Reads what the probe wrote, whatever became of it.
+    pub fn parse(probe: &Finished) -> Report {
+        let mut facts = Map::new();
+        for line in probe.stdout.lines() {
+            if let Ok(Value::Object(more)) = serde_json::from_str(line) {
+                facts.extend(more);
+            }
+        }
+        let text = |key: &str| facts.get(key).and_then(Value::as_str).map(str::to_owned);
+        let packages: Pins = pairs(&facts, "packages")
+            .into_iter()
+            .flatten()
+            .map(|(name, version)| (requirements::normalised(&name), version))
+            .collect();
+        let unmet = match (facts.get("unmet"), text("unmet_unknown")) {
+            (Some(unmet), _) => Some(Ok(texts(unmet))),
+            (None, why) => why.map(Err),
+        };
+        let hangs = probe.timed_out.is_some() || probe.stderr.contains(TIMEOUT);
+        let cut_short = (probe.code != 0).then(|| ending(probe, text("stage").as_deref()));
+        let torch = if facts.contains_key("torch") {
+            Ok(torch(&facts))
+        } else if let Some(error) = text("error") {
+            Err(format!("torch does not import: {error}"))
+        } else {
+            Err(match text("stage") {
+                // A process that ends with 0 in the middle ended itself.
+                Some(stage) => ending(probe, Some(&stage)),
+                None if !packages.is_empty() || facts.contains_key("packages") => {
+                    ending(probe, Some("importing torch"))
+                }
+                None => ending(probe, None),
+            })
+        };
+        Report {
+            packages,
+            python: text("python").map(|python| (python, text("executable").unwrap_or_default())),
+            unmet,
+            driver: driver(&facts),
+            torch,
+            cut_short,
+            hangs,
+            code: probe.code,
+        }
+    }
+
+    /// Checks that torch imports and is the pinned version.
+    ///
+    /// # Errors
+    /// With what is there instead.
+    pub fn check(&self, pin: &str) -> Result<()> {
+        match &self.torch {
+            Ok(torch) if requirements::satisfies(&torch.version, pin) => Ok(()),
+            Ok(torch) => bail!(Failure::new(format!("torch is {}, pinned is {pin}", torch.version))
+                .hint("another requirement may have pulled it: `uv pip tree --invert --package torch` in the image tells")),
+            Err(why) => bail!(Failure::new(why.clone())),
+        }
+    }
+}
+
+/// faulthandler, which ends a probe that hangs, writes "Timeout (0:00:50)!"
+/// (CPython, `Modules/faulthandler.c`).
+const TIMEOUT: &str = "Timeout (";
+
+/// How a probe ended while at `stage`. One that hangs in the kernel can't even
+/// end itself.
+fn ending(probe: &Finished, stage: Option<&str>) -> String {
+    if let (None, Some(cap)) = (stage, probe.timed_out) {
+        return format!("python3 hangs: no word after {} s", cap.as_secs());
+    }
+    let Some(stage) = stage else {
+        let why = probe.stderr.trim().lines().last().unwrap_or_default();
+        return format!("python3 did not run (exit code {}): {why}", probe.code);
+    };
+    if let Some(cap) = probe.timed_out {
+        return format!("{stage} hangs: no end after {} s", cap.as_secs());
+    }
+    if let Some((_, rest)) = probe.stderr.split_once(TIMEOUT) {
+        let after = rest.split(')').next().unwrap_or_default();
+        return format!("{stage} hangs: no end after {after}");
+    }
+    let last = || probe.stderr.trim().lines().last().map(|line| format!(": {line}"));
+    let how = match probe.code {
+        132 => " (illegal instruction: a CPU without what the wheel needs)",
+        134 => " (aborted)",
+        135 => " (bus error: /dev/shm or the disk is full)",
+        137 => " (killed, most often for lack of memory)",
+        139 => " (segmentation fault)",
+        // An exception that the probe did not expect.
+        1 => &last().unwrap_or_default(),
+        _ => "",
+    };
+    format!("{stage} ended Python with exit code {}{how}", probe.code)
+}
+
+fn torch(facts: &Map<String, Value>) -> Torch {
+    let text = |key: &str| facts.get(key).and_then(Value::as_str).map(str::to_owned);
+    let list = |key: &str| facts.get(key).and_then(Value::as_array).into_iter().flatten();
+    let two = |pair: &Value| Some((pair[0].as_u64()?, pair[1].as_u64()?));
+    Torch {
+        version: text("torch").unwrap_or_default(),
+        cuda: text("cuda"),
+        custom_fwd: facts.get("custom_fwd") == Some(&Value::Bool(true)),
+        devices: facts.get("devices").map(texts),
+        why: text("why"),
+        capabilities: list("capabilities").filter_map(two).collect(),
+        archs: facts.get("archs").map(texts).unwrap_or_default(),
+        memory: facts.get("memory").and_then(two),
+        kernel: text("kernel"),
+    }
+}
+
+fn driver(facts: &Map<String, Value>) -> Driver {
+    let number = |key: &str| facts.get(key).and_then(Value::as_u64);
+    let visible = facts.get("visible").unwrap_or(&Value::Null);
+    Driver {
+        nodes: pairs(facts, "nodes"),
+        wsl: facts.get("wsl") == Some(&Value::Bool(true)),
+        visible: visible["kind"].as_str().unwrap_or_default().to_owned(),
+        highest: visible["highest"].as_u64(),
+        shm: number("shm"),
+        libcuda: facts.get("libcuda").and_then(Value::as_str).map(str::to_owned),
+        version: number("driver"),
+        cu_init: number("cuInit"),
+        smi: facts.get("smi").map(|smi| texts(smi).join("; ")),
+        holders: facts.get("holders").map(texts).unwrap_or_default(),
+    }
+}
+
+/// An object of texts, by key.
+fn pairs(facts: &Map<String, Value>, key: &str) -> Option<Vec<(String, String)>> {
+    let object = facts.get(key)?.as_object()?;
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    Some(object.iter().filter_map(text).collect())
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let list = list.as_array().into_iter().flatten();
+    list.filter_map(|text| Some(text.as_str()?.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(stdout: &str, code: i32, stderr: &str) -> Report {
+        let (stdout, stderr) = (stdout.into(), stderr.into());
+        Report::parse(&Finished { code, stdout, stderr, timed_out: None })
+    }
+
+    #[test]
+    fn torch_as_it_may_turn_up() {
+        let packages = r#"{"packages": {"Foo_Bar": "1.0"}}"#;
+        let importing = format!("{packages}\n{{\"stage\": \"importing torch\"}}\n");
+        let gpu = r#"{"torch": "2.5.1+cu124", "cuda": "12.4", "devices": ["NVIDIA H200"]}"#;
+        let cpu = r#"{"torch": "2.5.1+cpu", "cuda": null, "devices": []}"#;
+        let none = "sh: python3: not found\n";
+        for (stdout, code, stderr, want) in [
+            (format!("{packages}\n{gpu}\n"), 0, "", None),
+            (format!("{packages}\n{cpu}\nnoise at exit\n"), 0, "", None),
+            (
+                format!("{packages}\n{}\n", gpu.replace("2.5.1", "2.6.0")),
+                0,
+                "",
+                Some("torch is 2.6.0+cu124, pinned is 2.5.1"),
+            ),
+            (
+                format!("{packages}\n{{\"error\": \"ImportError: libcudnn.so.9\"}}\n"),
+                0,
+                "",
+                Some("torch does not import: ImportError: libcudnn"),
+            ),
+            (
+                format!("{packages}\n"),
+                139,
+                "",
+                Some("importing torch ended Python with exit code 139 (segmentation fault)"),
+            ),
+            (importing.clone(), 0, "", Some("importing torch ended Python with exit code 0")),
+            (
+                importing,
+                1,
+                "Timeout (0:00:50)!\nThread 0x1 (most recent call first):\n",
+                Some("importing torch hangs: no end after 0:00:50"),
+            ),
+            (
+                String::new(),
+                127,
+                none,
+                Some("python3 did not run (exit code 127): sh: python3: not found"),
+            ),
+        ] {
+            let report = report(&stdout, code, stderr);
+            let got = report.check("2.5.1").err().map(|error| error.to_string());
+            match want {
+                None => assert_eq!(got, None),
+                Some(want) => assert!(
+                    got.clone().is_some_and(|got| got.contains(want)),
+                    "{got:?} lacks {want}"
+                ),
+            }
+        }
+        assert_eq!(report(packages, 0, "").packages["foo-bar"], "1.0");
+    }
+
+    #[test]
+    fn what_was_said_before_a_hang_is_kept() {
+        let said = r#"{"stage": "opening the device nodes"}
+{"nodes": {"/dev/nvidia0": "EPERM"}, "wsl": false, "visible": {"kind": "numbers", "highest": 7}, "shm": 67108864}
+{"stage": "loading libcuda.so.1"}
+{"libcuda": "ok"}
+{"driver": 12040}
+{"stage": "initialising the driver (cuInit)"}"#;
+        let report = report(said, 1, "Timeout (0:00:50)!\n");
+        assert_eq!(
+            report.driver,
+            Driver {
+                nodes: Some(vec![("/dev/nvidia0".into(), "EPERM".into())]),
+                visible: "numbers".into(),
+                highest: Some(7),
+                shm: Some(67_108_864),
+                libcuda: Some("ok".into()),
+                version: Some(12040),
+                ..Driver::default()
+            }
+        );
+        assert!(report.cut_short.unwrap().starts_with("initialising the driver (cuInit) hangs"));
+    }
+
+    #[test]
+    fn a_gpu_is_described() {
+        let said = r#"{"torch": "2.5.1+cu124", "cuda": "12.4", "custom_fwd": true}
+{"devices": ["a"], "capabilities": [[9, 0]], "archs": ["sm_90"]}
+{"memory": [1, 2]}
+{"kernel": "ok"}"#;
+        let torch = report(said, 0, "").torch.unwrap();
+        assert_eq!((torch.capabilities, torch.memory), (vec![(9, 0)], Some((1, 2))));
+        assert_eq!((torch.custom_fwd, torch.kernel.as_deref()), (true, Some("ok")));
+    }
+}

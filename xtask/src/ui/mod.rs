@@ -1,0 +1,4 @@
+//! What the user reads.
+
+pub mod durations;
+pub mod report;
