@@ -85,7 +85,7 @@ def listen(requests: BinaryIO, jobs: "queue.SimpleQueue[Job]", cancelled: thread
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
-    # The service is gone, and nobody is left to hear of a mesh.
+    # The service is gone: a mesh could not be delivered.
     os._exit(0)
 
 

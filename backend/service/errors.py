@@ -80,7 +80,7 @@ class QueueFull(Problem):
 
 
 class ClientGone(Problem):
-    """Nobody reads this answer; the status is nginx's, for the log."""
+    """The client is gone; the status is nginx's, for the log."""
 
     status = 499
     example = "the client went away"

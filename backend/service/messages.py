@@ -1,6 +1,6 @@
 """What the service and the process that holds the model say to each other.
 
-Each message is a pickle behind its length, over pipes that nobody else holds.
+Each message is a pickle behind its length, over pipes that no other process holds.
 """
 
 import pickle

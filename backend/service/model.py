@@ -101,7 +101,7 @@ class Model:
         raise problem(answer, job)
 
     def _tell(self, message: Message) -> None:
-        """Send without waiting: whoever is cancelled meanwhile would leave a job behind."""
+        """Send without waiting: a request cancelled meanwhile would leave a job behind."""
         if self._engine and self._engine.stdin:
             # If the engine died, this is lost, and `_serve` is about to see that.
             self._engine.stdin.write(messages.encode(message))
@@ -151,7 +151,7 @@ class Model:
             log.error("%s: %s", end, chatter.result())
         if self.state == "loading":
             self.state, self.reason = "failed", end
-        # The kernel kills what takes too much of the machine's memory, and nobody else does.
+        # The kernel kills what takes too much of the machine's memory; nothing else does.
         killed = engine.returncode == -signal.SIGKILL
         self._resolve("out of memory" if killed else "unexpected", end)
 

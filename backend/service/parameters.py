@@ -57,5 +57,5 @@ class Parameters:
     ] = 200_000
 
     def seed_or_random(self) -> int:
-        """The seed asked for, or one that nobody has chosen."""
+        """The seed asked for, or a random one."""
         return secrets.randbelow(MAX_SEED + 1) if self.seed is None else self.seed

@@ -71,7 +71,7 @@ def download(settings: Settings) -> Path:
             snapshot_download(
                 REPOSITORY,
                 allow_patterns=[f"{SUBFOLDER}/*"],
-                # Of the environment alone: a token that somebody left on the disk does not count.
+                # From the environment alone: a token that was left on the disk does not count.
                 token=settings.hf_token.get_secret_value() if settings.hf_token else False,
             )
         )

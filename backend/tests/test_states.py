@@ -92,7 +92,7 @@ def test_an_engine_that_dies_while_it_loads(tmp_path: Path) -> None:
 
 
 class RefusingHub(BaseHTTPRequestHandler):
-    """A hub that knows nobody; remembers who asked."""
+    """A hub without any account; it notes each token it is sent."""
 
     asked: ClassVar[list[str | None]] = []
 
@@ -118,7 +118,7 @@ def test_a_hub_that_refuses(tmp_path: Path, token: str, sent: str | None) -> Non
             "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
             "HF_TOKEN": token,
         }
-        # A token that somebody left on the disk does not count.
+        # A token that was left on the disk does not count.
         Path(env["HF_HOME"]).mkdir()
         Path(env["HF_HOME"], "token").write_text("hf_forgotten")
         with within(env) as client:
