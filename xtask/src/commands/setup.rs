@@ -13,9 +13,7 @@ const SCRIPT: &str = "xtask/setup-debian";
 
 /// Says what will be installed and runs the script, which leaves alone what is
 /// there already.
-///
-/// # Errors
-/// With the script's exit code; it says itself what is wrong.
+/// Fails with the script's exit code; it says itself what is wrong.
 pub fn run(root: &Path, dry_run: bool) -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(root);
@@ -27,5 +25,5 @@ pub fn run(root: &Path, dry_run: bool) -> Result<()> {
         say!("would run: {script}");
         return Ok(());
     }
-    process::stream(&sh, &script).context("setting up this machine")
+    process::on_terminal(&sh, &script).context("setting up this machine")
 }

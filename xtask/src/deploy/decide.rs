@@ -1,16 +1,21 @@
-//! The decision tree: from what was observed to what has to be done, and why.
+//! The decision: from a situation to what has to be done and why, or a refusal.
 //!
 //! Pure. `cargo xtask --help` and the README show the same tree.
 
 use std::fmt;
 
-/// What has to be done, the least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use super::situation::{ContainerState, Drift, ImageState, Situation};
+use crate::error::Failure;
+use crate::image::SERVICE;
+
+/// What is done, and, but for the first, what can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action {
     None,
     Restart,
     Fast,
     Full,
+    Rollback,
 }
 
 impl Action {
@@ -21,6 +26,33 @@ impl Action {
             Action::Restart => "restart",
             Action::Fast => "fast",
             Action::Full => "full",
+            Action::Rollback => "rollback",
+        }
+    }
+
+    /// Whether it builds an image.
+    pub fn builds(self) -> bool {
+        matches!(self, Action::Fast | Action::Full)
+    }
+}
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Request {
+    /// Whatever is needed.
+    Up,
+    This(Action),
+    /// `fast`, also where requirements.txt changed.
+    ForcedFast,
+}
+
+impl Request {
+    /// The command's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Request::Up => "up",
+            Request::This(action) => action.word(),
+            Request::ForcedFast => "fast",
         }
     }
 }
@@ -38,63 +70,47 @@ impl fmt::Display for Decision {
     }
 }
 
-/// The service's image against the sources as they are now.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ImageState {
-    Missing,
-    /// The compose file gives no way to build it: it is pulled.
-    Pulled,
-    Unknown,
-    Current,
-    /// `requirements` says whether requirements.txt differs, the rest what does.
-    Stale {
-        requirements: bool,
-        changes: Vec<String>,
-    },
+/// Chooses what to do: for [`Request::Up`] the cheapest action after which the
+/// current sources and the current configuration serve. The error is a refusal.
+pub fn decide(request: Request, situation: &Situation) -> Result<Decision, Failure> {
+    let refuse = |message: String, hint: &str| Err(Failure::new(message).hint(hint));
+    let reasons = match (request, &situation.image) {
+        (Request::Up, _) => return Ok(needed(situation)),
+        (Request::This(Action::Restart), ImageState::Missing) if situation.container.is_down() => {
+            let message = format!("there is no image `{}` to start", situation.image_name);
+            return refuse(message, "cargo xtask full");
+        }
+        (Request::This(Action::Rollback), _) if !situation.has_previous => {
+            let message = "there is no previous image: the last one that was built serves";
+            return refuse(message.to_owned(), "cargo xtask status");
+        }
+        (Request::This(Action::Rollback), _) => {
+            Some(vec!["back to the image that served before the last swap".to_owned()])
+        }
+        (Request::This(Action::None | Action::Restart), _) => {
+            container_reason(situation).map(|reason| vec![reason])
+        }
+        (_, ImageState::Pulled) => {
+            let message = format!("service `{SERVICE}` has no `build` section in the compose file");
+            return refuse(
+                message,
+                &format!("docker compose pull {SERVICE} && cargo xtask restart"),
+            );
+        }
+        (Request::This(Action::Fast), ImageState::RequirementsChanged(changes)) => {
+            return Err(Failure::new(format!("fast refuses: {}", changes.join("; ")))
+                .hint("cargo xtask full")
+                .hint("cargo xtask fast --force   # to build with cache all the same"));
+        }
+        _ => image_reason(situation).map(|image| image.reasons),
+    };
+    let action = if let Request::This(action) = request { action } else { Action::Fast };
+    let nothing = || vec!["requested explicitly; nothing has changed".to_owned()];
+    Ok(Decision { action, reasons: reasons.unwrap_or_else(nothing) })
 }
 
-/// The service's container, as far as the decision needs it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ContainerState {
-    Missing,
-    Stopped {
-        state: String,
-        exit_code: i64,
-    },
-    /// The engine keeps restarting it; it forgets the exit code on each start.
-    CrashLooping {
-        exit_code: Option<i64>,
-    },
-    Paused,
-    Unhealthy,
-    /// Running; its healthcheck hasn't had its say yet.
-    Starting,
-    /// Running, and healthy as far as a healthcheck tells.
-    Serving,
-}
-
-/// Why Compose would recreate the container.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Drift {
-    None,
-    /// The service's image is another than the container's.
-    Image,
-    Configuration,
-}
-
-/// Everything the decision rests on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Situation {
-    /// Name of the service's image.
-    pub image_name: String,
-    pub image: ImageState,
-    pub container: ContainerState,
-    pub drift: Drift,
-}
-
-/// Chooses the cheapest action after which the current sources and the current
-/// configuration serve.
-pub fn decide(situation: &Situation) -> Decision {
+/// What `up` does, which is never refused.
+pub fn needed(situation: &Situation) -> Decision {
     image_reason(situation).unwrap_or_else(|| {
         let (action, reason) = match (container_reason(situation), &situation.container) {
             (Some(reason), _) => (Action::Restart, reason),
@@ -107,26 +123,14 @@ pub fn decide(situation: &Situation) -> Decision {
     })
 }
 
-/// The user's own choice, with what speaks for it.
-pub fn chosen(action: Action, situation: &Situation) -> Decision {
-    let reasons = match action {
-        Action::Fast | Action::Full => image_reason(situation).map(|decision| decision.reasons),
-        _ => container_reason(situation).map(|reason| vec![reason]),
-    };
-    Decision {
-        action,
-        reasons: reasons.unwrap_or_else(|| vec!["nothing calls for it, but you ask".to_owned()]),
-    }
-}
-
 /// Why the image has to be built, and how; none if it is current. A mere
 /// restart leaves that out.
 pub fn image_reason(situation: &Situation) -> Option<Decision> {
     let name = &situation.image_name;
     let (action, reasons) = match &situation.image {
         ImageState::Missing => (Action::Full, vec![format!("there is no image `{name}` yet")]),
-        ImageState::Stale { requirements: true, changes } => (Action::Full, changes.clone()),
-        ImageState::Stale { requirements: false, changes } => (Action::Fast, changes.clone()),
+        ImageState::RequirementsChanged(changes) => (Action::Full, changes.clone()),
+        ImageState::CodeChanged(changes) => (Action::Fast, changes.clone()),
         ImageState::Unknown => (
             Action::Fast,
             vec![format!("what `{name}` was built from is unknown (built by hand?)")],
@@ -163,100 +167,162 @@ fn container_reason(situation: &Situation) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error;
 
-    fn stale(requirements: bool) -> ImageState {
-        ImageState::Stale { requirements, changes: vec!["x changed".into()] }
+    fn code() -> ImageState {
+        ImageState::CodeChanged(vec!["x changed".into()])
+    }
+
+    fn pins() -> ImageState {
+        ImageState::RequirementsChanged(vec!["x changed".into()])
     }
 
     fn stopped(state: &str) -> ContainerState {
         ContainerState::Stopped { state: state.into(), exit_code: 1 }
     }
 
+    fn situation(image: ImageState, container: ContainerState, drift: Drift) -> Situation {
+        Situation {
+            image_name: "p-backend:latest".into(),
+            image,
+            container,
+            drift,
+            has_previous: false,
+        }
+    }
+
     #[test]
-    fn one_row_a_situation() {
-        use {Action as A, ContainerState as C, Drift as D, ImageState as I};
-        for (image, container, drift, action, reason) in [
-            (I::Missing, C::Missing, D::None, A::Full, "no image `p-backend:latest` yet"),
-            (I::Missing, C::Serving, D::Image, A::Full, "no image"),
-            (stale(true), C::Serving, D::None, A::Full, "x changed"),
-            (stale(true), C::Missing, D::Configuration, A::Full, "x changed"),
-            (stale(false), C::Serving, D::None, A::Fast, "x changed"),
-            (stale(false), C::Unhealthy, D::Configuration, A::Fast, "x changed"),
-            (I::Unknown, C::Serving, D::None, A::Fast, "unknown"),
-            (I::Unknown, C::Missing, D::None, A::Fast, "unknown"),
-            (I::Current, C::Missing, D::None, A::Restart, "no container"),
-            (I::Current, stopped("exited"), D::None, A::Restart, "exited (exit code 1)"),
-            (I::Current, stopped("created"), D::Configuration, A::Restart, "never started"),
+    fn up_in_every_situation() {
+        use {ContainerState as C, Drift as D, ImageState as I};
+        const SETTINGS: &str = "restart: .env or the compose configuration changed";
+        const RUNS: &str = "none: it runs, from the current sources and configuration";
+        for (image, container, drift, want) in [
+            (I::Missing, C::Missing, D::None, "full: there is no image `p-backend:latest` yet"),
+            (I::Missing, C::Serving, D::Image, "full: there is no image `p-backend:latest` yet"),
+            (pins(), C::Serving, D::None, "full: x changed"),
+            (pins(), C::Missing, D::Configuration, "full: x changed"),
+            (code(), C::Serving, D::None, "fast: x changed"),
+            (code(), C::Unhealthy, D::Configuration, "fast: x changed"),
+            (
+                I::Unknown,
+                C::Missing,
+                D::None,
+                "fast: what `p-backend:latest` was built from is unknown (built by hand?)",
+            ),
+            (I::Current, C::Missing, D::None, "restart: there is no container"),
+            (
+                I::Current,
+                stopped("exited"),
+                D::None,
+                "restart: the container is exited (exit code 1)",
+            ),
+            (
+                I::Current,
+                stopped("created"),
+                D::Configuration,
+                "restart: the container was never started",
+            ),
             (
                 I::Current,
                 C::CrashLooping { exit_code: Some(3) },
                 D::None,
-                A::Restart,
-                "crash-looping (exit code 3)",
+                "restart: the container is crash-looping (exit code 3)",
             ),
-            (I::Current, C::Paused, D::None, A::Restart, "paused"),
-            (I::Current, C::Unhealthy, D::None, A::Restart, "unhealthy"),
+            (
+                I::Current,
+                C::CrashLooping { exit_code: None },
+                D::None,
+                "restart: the container is crash-looping",
+            ),
+            (I::Current, C::Paused, D::None, "restart: the container is paused"),
+            (I::Current, C::Unhealthy, D::None, "restart: the container is unhealthy"),
+            (I::Current, C::Serving, D::Configuration, SETTINGS),
+            (I::Current, C::Starting, D::Configuration, SETTINGS),
             (
                 I::Current,
                 C::Serving,
-                D::Configuration,
-                A::Restart,
-                ".env or the compose configuration",
+                D::Image,
+                "restart: the container runs an older image than `p-backend:latest`",
             ),
-            (
-                I::Current,
-                C::Starting,
-                D::Configuration,
-                A::Restart,
-                ".env or the compose configuration",
-            ),
-            (I::Current, C::Serving, D::Image, A::Restart, "older image"),
-            (I::Current, C::Serving, D::None, A::None, "it runs"),
-            (I::Current, C::Starting, D::None, A::None, "it is starting"),
-            (I::Pulled, C::Serving, D::None, A::None, "it runs"),
-            (I::Pulled, C::Missing, D::None, A::Restart, "no container"),
+            (I::Current, C::Serving, D::None, RUNS),
+            (I::Current, C::Starting, D::None, "none: it is starting"),
+            (I::Pulled, C::Serving, D::None, RUNS),
+            (I::Pulled, C::Missing, D::None, "restart: there is no container"),
         ] {
-            let situation =
-                Situation { image_name: "p-backend:latest".into(), image, container, drift };
-            let decision = decide(&situation);
-            assert_eq!(decision.action, action, "{situation:?}");
-            assert!(decision.reasons[0].contains(reason), "{decision} for {situation:?}");
+            let situation = situation(image, container, drift);
+            assert_eq!(decide(Request::Up, &situation).unwrap().to_string(), want, "{situation:?}");
         }
     }
 
     #[test]
-    fn a_choice_is_given_the_reason_that_speaks_for_it() {
-        let mut situation = Situation {
-            image_name: "x".into(),
-            image: stale(false),
-            container: ContainerState::Serving,
-            drift: Drift::Configuration,
-        };
-        assert_eq!(chosen(Action::Full, &situation).to_string(), "full: x changed");
+    fn a_request_is_given_its_reason_or_refused() {
+        use {Action as A, ContainerState as C, Drift as D, ImageState as I, Request as R};
+        const ASKED: &str = "requested explicitly; nothing has changed";
+        const NO_IMAGE: &str =
+            "error: there is no image `p-backend:latest` to start\n\nhint: cargo xtask full\n";
+        const NO_BUILD: &str = "error: service `backend` has no `build` section in the compose file\n\n\
+                                hint: docker compose pull backend && cargo xtask restart\n";
+        for (request, image, container, want) in [
+            (R::This(A::Restart), I::Current, C::Serving, &*format!("restart: {ASKED}")),
+            (R::This(A::Restart), code(), C::Paused, "restart: the container is paused"),
+            (R::This(A::Restart), I::Missing, C::Serving, &format!("restart: {ASKED}")),
+            (R::This(A::Restart), I::Missing, C::Missing, NO_IMAGE),
+            (R::This(A::Restart), I::Missing, stopped("exited"), NO_IMAGE),
+            (R::This(A::Restart), I::Pulled, C::Missing, "restart: there is no container"),
+            (R::This(A::Fast), code(), C::Serving, "fast: x changed"),
+            (R::This(A::Fast), I::Current, C::Paused, &format!("fast: {ASKED}")),
+            (
+                R::This(A::Fast),
+                pins(),
+                C::Serving,
+                "error: fast refuses: x changed\n\nhint: cargo xtask full\n\
+                 hint: cargo xtask fast --force   # to build with cache all the same\n",
+            ),
+            (R::ForcedFast, pins(), C::Serving, "fast: x changed"),
+            (R::This(A::Full), pins(), C::Serving, "full: x changed"),
+            (R::This(A::Full), I::Current, C::Serving, &format!("full: {ASKED}")),
+            (R::This(A::Fast), I::Pulled, C::Serving, NO_BUILD),
+            (R::ForcedFast, I::Pulled, C::Serving, NO_BUILD),
+            (R::This(A::Full), I::Pulled, C::Serving, NO_BUILD),
+            (
+                R::This(A::Rollback),
+                I::Current,
+                C::Serving,
+                "error: there is no previous image: the last one that was built serves\n\n\
+                 hint: cargo xtask status\n",
+            ),
+        ] {
+            let situation = situation(image, container, D::None);
+            let got = decide(request, &situation).map(|decision| decision.to_string());
+            let got = got.unwrap_or_else(|refusal| error::render(&refusal.into()));
+            assert_eq!(got, want, "{request:?} {situation:?}");
+        }
+        let kept = Situation { has_previous: true, ..situation(code(), C::Missing, D::None) };
+        let decision = decide(R::This(A::Rollback), &kept).unwrap();
         assert_eq!(
-            chosen(Action::Restart, &situation).reasons,
-            [".env or the compose configuration changed"]
+            decision.to_string(),
+            "rollback: back to the image that served before the last swap"
         );
-        situation.image = ImageState::Current;
-        assert_eq!(chosen(Action::Fast, &situation).reasons, ["nothing calls for it, but you ask"]);
+        assert_eq!(
+            [R::Up.word(), R::This(A::Full).word(), R::ForcedFast.word()],
+            ["up", "full", "fast"]
+        );
     }
 
     #[test]
-    fn a_restart_says_what_it_leaves_out() {
-        let situation = |image| Situation {
-            image_name: "x".into(),
-            image,
-            container: ContainerState::Serving,
-            drift: Drift::None,
-        };
+    fn a_restart_leaves_out_what_needs_a_build() {
         for (image, action) in [
-            (stale(true), Some(Action::Full)),
-            (stale(false), Some(Action::Fast)),
+            (pins(), Some(Action::Full)),
+            (code(), Some(Action::Fast)),
             (ImageState::Unknown, Some(Action::Fast)),
+            (ImageState::Missing, Some(Action::Full)),
             (ImageState::Current, None),
             (ImageState::Pulled, None),
         ] {
-            assert_eq!(image_reason(&situation(image)).map(|decision| decision.action), action);
+            let situation = situation(image, ContainerState::Serving, Drift::None);
+            assert_eq!(image_reason(&situation).map(|decision| decision.action), action);
         }
+        assert!(Action::Fast.builds() && Action::Full.builds());
+        assert!(![Action::None, Action::Restart, Action::Rollback].iter().any(|a| a.builds()));
     }
 }

@@ -1,10 +1,15 @@
 //! GPU or CPU: what the service is to run on.
 
-use std::fmt;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::error::{Failure, GPU_REMEDY};
+use crate::docker::{Docker, files};
+use crate::error::{Failure, GPU_REMEDY, Remedy};
+
+/// The compose file that removes the GPU reservation; relative to the repository's
+/// root.
+pub const CPU_FILE: &str = "docker-compose.cpu.yml";
 
 /// Environment variable, or line in .env, that overrides the choice.
 pub const SETTING: &str = "XTASK_DEVICE";
@@ -14,14 +19,24 @@ pub const SETTING: &str = "XTASK_DEVICE";
 pub enum Device {
     Gpu,
     Cpu(&'static str),
-    /// Nothing on the engine could look for a card yet; asked again once there
-    /// is an image.
+    /// The engine has no image yet in which something could look for a card. Asked
+    /// again once one is built.
     Unknown,
 }
 
 impl Device {
     pub fn is_cpu(self) -> bool {
         matches!(self, Device::Cpu(_))
+    }
+
+    /// Why it runs without a GPU.
+    pub fn reason(self) -> Option<&'static str> {
+        if let Device::Cpu(reason) = self { Some(reason) } else { None }
+    }
+
+    /// The same docker with the compose file that fits the device.
+    pub fn docker(self, docker: &Docker) -> Docker {
+        docker.adding(self.is_cpu().then_some(CPU_FILE))
     }
 
     /// The word for it in `status --json`.
@@ -34,20 +49,14 @@ impl Device {
     }
 }
 
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Device::Cpu(why) => write!(f, "cpu ({why})"),
-            other => f.write_str(other.word()),
-        }
-    }
+/// The device that the user insists on, by the environment or .env; none for auto.
+/// Fails when .env can't be read, or as [`parse`].
+pub fn requested(root: &Path) -> Result<Option<Device>> {
+    parse(files::setting(root, SETTING)?.as_deref())
 }
 
-/// The user's wish: `None` for auto.
-///
-/// # Errors
-/// For anything but gpu, cpu and auto, with exit code 2.
-pub fn forced(setting: Option<&str>) -> Result<Option<Device>> {
+/// Fails for anything but gpu, cpu and auto, with exit code 2.
+fn parse(setting: Option<&str>) -> Result<Option<Device>> {
     Ok(match setting {
         None | Some("auto") => None,
         Some("gpu") => Some(Device::Gpu),
@@ -61,11 +70,9 @@ pub fn forced(setting: Option<&str>) -> Result<Option<Device>> {
 }
 
 /// Chooses from whether the engine hands out NVIDIA GPUs, and whether its
-/// machine has a card (none: nobody could look).
-///
-/// # Errors
-/// When there is a card that the engine can't hand out: a GPU machine never
-/// runs on the CPU unnoticed.
+/// machine has a card (none: it could not be asked).
+/// Fails when there is a card that the engine can't hand out: a GPU machine never runs
+/// on the CPU unnoticed.
 pub fn choose(hands_out: bool, is_wsl: bool, card: Option<bool>) -> Result<Device> {
     match (card, hands_out) {
         (Some(true) | None, true) => Ok(Device::Gpu),
@@ -87,7 +94,7 @@ pub fn out_of_reach(card: Option<bool>) -> anyhow::Error {
     }
     let failure =
         Failure::new("the engine's machine has an NVIDIA card, but Docker cannot reach it");
-    failure.remedy(&GPU_REMEDY).into()
+    failure.remedy(&Remedy::new(GPU_REMEDY.0, GPU_REMEDY.1)).into()
 }
 
 #[cfg(test)]
@@ -113,10 +120,10 @@ mod tests {
 
     #[test]
     fn the_setting_is_checked() {
-        assert_eq!(forced(Some("gpu")).unwrap(), Some(Device::Gpu));
-        assert_eq!(forced(Some("cpu")).unwrap().map(Device::word), Some("cpu"));
-        assert_eq!((forced(Some("auto")).unwrap(), forced(None).unwrap()), (None, None));
-        let error = forced(Some("GPU0")).unwrap_err();
+        assert_eq!(parse(Some("gpu")).unwrap(), Some(Device::Gpu));
+        assert_eq!(parse(Some("cpu")).unwrap().map(Device::word), Some("cpu"));
+        assert_eq!((parse(Some("auto")).unwrap(), parse(None).unwrap()), (None, None));
+        let error = parse(Some("GPU0")).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), 2);
         assert!(crate::error::render(&error).contains("hint: set XTASK_DEVICE"));
     }

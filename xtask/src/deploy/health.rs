@@ -1,13 +1,11 @@
 //! Waits until the service answers, and says why where it does not.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::docker::{Container, Docker, Project, SERVICE};
+use crate::docker::{Container, Docker, SERVICE};
 use crate::error::Failure;
 use crate::process;
 
@@ -17,16 +15,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a container without a healthcheck has to run before it counts as up.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Waits until the service in `project`'s container answers, at most `timeout`;
+/// Waits until the service in the container of `project` answers, at most `timeout`;
 /// returns the container as it is then. Restarts by the engine that `before`
 /// already had, while its process is still the same, are forgiven.
-///
-/// # Errors
-/// When the container ends, crashes again and again, or doesn't answer in time;
+/// Fails when the container ends, crashes again and again, or doesn't answer in time;
 /// its last log lines are printed first. With exit code 130 after Ctrl-C.
 pub fn wait(
     docker: &Docker,
-    project: &Project,
+    project: &str,
     before: Option<&Container>,
     timeout: Duration,
 ) -> Result<Container> {
@@ -39,7 +35,9 @@ pub fn wait(
         match verdict(&container, forgiven(&container, before)) {
             Verdict::Ended => return Err(crashed(docker, container)),
             Verdict::Healthy => return Ok(container),
-            Verdict::Running if container.healthcheck.is_none() && started.elapsed() > SETTLED => {
+            Verdict::Running
+                if container.healthcheck().is_none() && started.elapsed() > SETTLED =>
+            {
                 return Ok(container);
             }
             Verdict::Running if docker.answers(&container) => return Ok(container),
@@ -67,16 +65,16 @@ enum Verdict {
 /// How many restarts by the engine are none of ours.
 fn forgiven(container: &Container, before: Option<&Container>) -> u64 {
     let same = |before: &&Container| {
-        before.id == container.id && before.started_at == container.started_at
+        before.id == container.id && before.state.started_at == container.state.started_at
     };
-    before.filter(same).map_or(0, |before| before.restarts)
+    before.filter(same).map_or(0, |before| before.restart_count)
 }
 
 /// A container that ended once since it was started has crashed, even if the
 /// engine has restarted it by now.
 fn verdict(container: &Container, forgiven: u64) -> Verdict {
-    match (&*container.state, container.health.as_deref()) {
-        ("running", _) if container.restarts > forgiven => Verdict::Ended,
+    match (&*container.state.status, container.health()) {
+        ("running", _) if container.restart_count > forgiven => Verdict::Ended,
         ("running", Some("healthy")) => Verdict::Healthy,
         ("running" | "created", _) => Verdict::Running,
         _ => Verdict::Ended,
@@ -87,7 +85,7 @@ fn verdict(container: &Container, forgiven: u64) -> Verdict {
 /// this waits a moment for the next crash of a loop.
 fn crashed(docker: &Docker, mut container: Container) -> anyhow::Error {
     for _ in 0..20 {
-        if container.state != "running" {
+        if !container.is("running") {
             break;
         }
         thread::sleep(PAUSE);
@@ -96,17 +94,19 @@ fn crashed(docker: &Docker, mut container: Container) -> anyhow::Error {
             _ => break,
         }
     }
-    let how = match (container.restarts, &*container.state) {
-        (0, state) => format!("is {state}, exit code {}", container.exit_code),
+    let how = match (container.restart_count, &*container.state.status) {
+        (0, state) => format!("is {state}, exit code {}", container.state.exit_code),
         (n, "running") => format!("ended and was restarted {n} times"),
-        (n, _) => format!("is crash-looping, exit code {} ({n} restarts)", container.exit_code),
+        (n, _) => {
+            format!("is crash-looping, exit code {} ({n} restarts)", container.state.exit_code)
+        }
     };
     complain(docker, &container, format!("service `{SERVICE}` {how}"))
 }
 
 fn complain(docker: &Docker, container: &Container, message: String) -> anyhow::Error {
     warn!("last lines of `{SERVICE}`:");
-    for line in docker.last_words(container, 20).lines() {
+    for line in docker.last_lines(container, 20).lines() {
         warn!("  | {line}");
     }
     Failure::new(message)
@@ -119,34 +119,42 @@ fn complain(docker: &Docker, container: &Container, message: String) -> anyhow::
 mod tests {
     use super::*;
 
+    fn container(json: &str) -> Container {
+        serde_json::from_str(json).unwrap()
+    }
+
     #[test]
     fn a_crash_is_seen_before_and_after_the_engine_restarts_it() {
         for (state, health, restarts, want) in [
-            ("running", Some("healthy"), 0, Verdict::Healthy),
-            ("running", Some("starting"), 0, Verdict::Running),
-            ("running", Some("unhealthy"), 0, Verdict::Running),
-            ("running", None, 0, Verdict::Running),
-            ("running", Some("starting"), 1, Verdict::Ended),
-            ("restarting", None, 1, Verdict::Ended),
-            ("exited", None, 0, Verdict::Ended),
-            ("created", None, 0, Verdict::Running),
+            ("running", "healthy", 0, Verdict::Healthy),
+            ("running", "starting", 0, Verdict::Running),
+            ("running", "unhealthy", 0, Verdict::Running),
+            ("running", "none", 0, Verdict::Running),
+            ("running", "starting", 1, Verdict::Ended),
+            ("running", "healthy", 1, Verdict::Ended),
+            ("restarting", "none", 1, Verdict::Ended),
+            ("exited", "none", 0, Verdict::Ended),
+            ("created", "none", 0, Verdict::Running),
         ] {
-            let container = Container {
-                state: state.into(),
-                health: health.map(str::to_owned),
-                restarts,
-                ..Container::default()
-            };
-            assert_eq!(verdict(&container, 0), want, "{state} {health:?} {restarts}");
+            let container = container(&format!(
+                r#"{{"RestartCount":{restarts},"State":{{"Status":"{state}","Health":{{"Status":"{health}"}}}}}}"#
+            ));
+            assert_eq!(verdict(&container, 0), want, "{state} {health} {restarts}");
         }
-        let container = |started: &str| Container {
-            started_at: started.into(),
-            restarts: 2,
-            ..Container::default()
+    }
+
+    #[test]
+    fn restarts_from_before_are_forgiven() {
+        let at = |started: &str| {
+            container(&format!(
+                r#"{{"Id":"c","RestartCount":2,"State":{{"StartedAt":"{started}"}}}}"#
+            ))
         };
-        let (before, after) = (container("noon"), container("one"));
-        assert_eq!(forgiven(&before, Some(&before)), 2, "what happened before is no fault of ours");
+        let (before, after) = (at("noon"), at("one"));
+        assert_eq!(forgiven(&before, Some(&before)), 2);
         assert_eq!(forgiven(&after, Some(&before)), 0, "it crashed since");
         assert_eq!(forgiven(&after, None), 0);
+        let other = container(r#"{"Id":"d","RestartCount":2,"State":{"StartedAt":"noon"}}"#);
+        assert_eq!(forgiven(&other, Some(&before)), 0, "another container");
     }
 }

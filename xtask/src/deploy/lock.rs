@@ -1,15 +1,15 @@
-//! One change at a time per compose project and engine, over all clones and
-//! users of this machine.
+//! Commands that change something are serialized per project and engine, over all
+//! clones and users of this machine.
+//!
+//! The lock is the operating system's, on a file that stays. Its text is the
+//! signature of the holder, and empty when the holder is done.
 
-use std::{
-    env,
-    fs::{File, TryLockError},
-    io::{Read as _, Seek as _, Write as _},
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use std::{env, thread};
 
 use anyhow::{Context as _, Result};
 use xxhash_rust::xxh3::xxh3_64;
@@ -17,58 +17,60 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::error::Failure;
 use crate::process;
 
-/// Between two tries while somebody else holds the lock.
+/// Between two tries while another process holds the lock.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Held until dropped. The operating system releases it when its holder ends,
-/// however it ends, and with it all to whom the holder passed the file on;
-/// dropping also removes the file.
+/// Held until dropped. It is released when its holder ends, however it ends, and
+/// with it all processes that inherited the file.
 pub struct Lock {
-    path: PathBuf,
     file: Arc<File>,
+    /// Whether the file could be written: another user's may be readable only.
     signed: bool,
-    /// Whether somebody else had it first: what was known before may be old.
-    pub waited: bool,
+    /// Whether nothing was changed under this lock since a point in time.
+    unchanged: bool,
 }
 
 impl Lock {
-    /// The file, which holds the lock as long as anybody has it open; none where
-    /// others could not write to it.
+    /// The file, for commands that must keep the lock to their end; none where they
+    /// could not write to it.
     pub fn file(&self) -> Option<Arc<File>> {
         (self.signed && cfg!(unix)).then(|| self.file.clone())
+    }
+
+    /// Whether what was observed since the time given to [`take`] still holds.
+    pub fn unchanged(&self) -> bool {
+        self.unchanged
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // One that stays (another user's, or after a kill) does no harm.
-        let _ = fs_err::remove_file(&self.path);
+        let _ = self.file.set_len(0);
     }
 }
 
-/// Takes the lock for a project on an engine, waiting for its holder, who is
-/// named; `command` is what others are told that we do.
-///
-/// # Errors
-/// When the lock file can't be made; with 130 after Ctrl-C while waiting.
-pub fn take(engine: &str, project: &str, command: &str) -> Result<Lock> {
-    take_file(&place(engine, project), project, command)
+/// Takes the lock for a project on an engine. Waits for its holder and names it;
+/// `command` is the signature that others read meanwhile. `since` is when the
+/// caller began to observe the project.
+/// Fails when the lock file can't be opened; after a signal while waiting.
+pub fn take(engine: &str, project: &str, command: &str, since: SystemTime) -> Result<Lock> {
+    take_file(&place(engine, project), project, command, since)
 }
 
-fn take_file(path: &Path, project: &str, command: &str) -> Result<Lock> {
-    let mut file = opened(path)?;
+fn take_file(path: &Path, project: &str, command: &str, since: SystemTime) -> Result<Lock> {
+    let mut file = open(path).map_err(|error| {
+        Failure::new(format!("the lock {} cannot be opened: {error}", path.display()))
+            .hint(format!("ls -ld {}   # its owner; remove it if no xtask runs", path.display()))
+    })?;
     let mut holder = String::new();
     loop {
         match file.try_lock() {
-            Ok(()) if is_at(&file, path) => break,
-            // Its last holder removed it in the meantime: try its successor.
-            Ok(()) => file = opened(path)?,
+            Ok(()) => break,
             Err(TryLockError::Error(error)) => return Err(error).context("locking"),
             Err(TryLockError::WouldBlock) => {
                 process::interrupted()?;
-                let mut text = String::new();
-                // Whoever holds it may not have signed yet.
-                let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+                // A holder may not have signed yet.
+                let text = signature(&mut file);
                 let now = text.lines().next().unwrap_or("another xtask");
                 if now != holder {
                     now.clone_into(&mut holder);
@@ -80,62 +82,37 @@ fn take_file(path: &Path, project: &str, command: &str) -> Result<Lock> {
             }
         }
     }
-    let user = env::var("USER")
-        .or_else(|_| env::var("USERNAME"))
-        .map(|user| format!(" of {user}"))
-        .unwrap_or_default();
-    // The signature is a courtesy; on a read-only handle it fails, the lock holds.
+    // A holder that was killed leaves its signature, and nothing tells when it ended.
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    let unchanged = holder.is_empty()
+        && signature(&mut file).is_empty()
+        && modified.is_ok_and(|modified| modified < since);
+    let user = env::var("USER").or_else(|_| env::var("USERNAME"));
+    let user = user.map(|user| format!(" of {user}")).unwrap_or_default();
     let signed = file
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "`{command}` (process {}{user})", std::process::id()));
-    Ok(Lock {
-        path: path.to_owned(),
-        file: Arc::new(file),
-        signed: signed.is_ok(),
-        waited: !holder.is_empty(),
-    })
+    Ok(Lock { file: Arc::new(file), signed: signed.is_ok(), unchanged })
 }
 
-/// A directory that all users of the machine share, where there is one.
+fn signature(file: &mut File) -> String {
+    let mut text = String::new();
+    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    text
+}
+
+/// In a directory that all users of the machine share, where there is one.
 fn place(engine: &str, project: &str) -> PathBuf {
     let directory = if cfg!(unix) { PathBuf::from("/tmp") } else { env::temp_dir() };
     directory.join(format!("xtask-{project}-{:016x}.lock", xxh3_64(engine.as_bytes())))
 }
 
-/// Whether `path` still leads to this very file.
-fn is_at(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        file.metadata()
-            .is_ok_and(|held| fs_err::metadata(path).is_ok_and(|there| id(held) == id(there)))
-    }
-    // Windows doesn't remove a file that somebody has open.
-    #[cfg(not(unix))]
-    {
-        let _ = (file, path);
-        true
-    }
-}
-
-fn opened(path: &Path) -> Result<File> {
-    Ok(open(path).map_err(|error| {
-        Failure::new(format!("the lock {} cannot be opened: {error}", path.display())).hint(
-            format!(
-                "ls -ld {}   # whose it is; where nobody runs xtask, remove it",
-                path.display()
-            ),
-        )
-    })?)
-}
-
-/// Opens the file for everybody. One that another user made may be readable
-/// only, which suffices to lock it; and in a sticky directory the kernel refuses
-/// to create over somebody else's file, so an existing one is tried first.
+/// Opens the file for all users. Another user's may be readable only, which is
+/// enough to lock it; and in a sticky directory the kernel refuses to create over
+/// another user's file, so an existing one is tried first.
 fn open(path: &Path) -> std::io::Result<File> {
-    // Somebody may have laid a link there, to a file that is not ours to sign.
+    // A link could lead to a file that is not ours to write.
     if fs_err::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
         return Err(std::io::Error::other("it is not a regular file"));
     }
@@ -153,21 +130,53 @@ fn open(path: &Path) -> std::io::Result<File> {
 mod tests {
     use super::*;
 
+    fn path(name: &str) -> PathBuf {
+        env::temp_dir().join(format!("xtask-lock-{name}-{}", std::process::id()))
+    }
+
     #[test]
     fn a_second_taker_waits_until_the_first_is_done() {
-        let path = env::temp_dir().join(format!("xtask-lock-test-{}", std::process::id()));
-        let first = take_file(&path, "p", "full").unwrap();
+        let path = path("turns");
+        let first = take_file(&path, "p", "full", SystemTime::now()).unwrap();
         let second = thread::spawn({
             let path = path.clone();
-            move || take_file(&path, "p", "restart").unwrap()
+            move || take_file(&path, "p", "restart", SystemTime::now()).unwrap()
         });
         thread::sleep(Duration::from_millis(100));
         assert!(!second.is_finished());
         assert!(fs_err::read_to_string(&path).unwrap().starts_with("`full` (process "));
         drop(first);
         let second = second.join().unwrap();
+        assert!(!second.unchanged(), "it waited");
         assert!(fs_err::read_to_string(&path).unwrap().starts_with("`restart` (process "));
         drop(second);
-        assert!(!path.exists(), "nothing is left behind");
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "");
+        fs_err::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn an_observation_holds_only_where_nothing_changed_since() {
+        let path = path("since");
+        let (before, hour) = (SystemTime::now(), Duration::from_secs(3600));
+        let take = |since| take_file(&path, "p", "fast", since).unwrap().unchanged();
+        assert!(!take(before - hour), "it was made just now");
+        assert!(!take(before - hour), "another command ran since");
+        assert!(take(before + hour));
+        fs_err::write(&path, "`full` (process 1)\n").unwrap();
+        assert!(!take(before + hour), "its holder was killed");
+        fs_err::remove_file(path).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_never_followed() {
+        let (path, target) = (path("link"), path("target"));
+        fs_err::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let error = take_file(&path, "p", "fast", SystemTime::now()).err().unwrap();
+        assert!(error.to_string().ends_with("it is not a regular file"), "{error}");
+        assert_eq!(fs_err::read_to_string(&target).unwrap(), "precious");
+        fs_err::remove_file(path).unwrap();
+        fs_err::remove_file(target).unwrap();
     }
 }

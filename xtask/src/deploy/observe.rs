@@ -1,230 +1,181 @@
-//! Observes: asks Docker and the sources for everything a decision needs,
-//! independent questions at the same time.
+//! Observes: asks Docker and the sources for everything a decision needs, all at
+//! once. Nothing is changed.
 
-use std::{path::Path, thread};
+use std::path::Path;
+use std::thread;
 
 use anyhow::{Result, anyhow};
 
-use crate::deploy::decide::{ContainerState, Drift, ImageState, Situation};
-use crate::deploy::device::{self, Device};
-use crate::docker::{self, Container, Docker, Engine, Image, Project, files};
+use super::device::{self, Device};
+use super::situation::{ContainerState, Drift, ImageState, Situation};
+use crate::docker::{self, Container, Docker, Engine, Image, NamedImage, Project};
 use crate::image::inputs::Inputs;
 use crate::image::provenance::{self, Differences, Origin};
-use crate::image::requirements;
+
+/// How much is asked.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Scope {
+    /// Enough for a decision, which needs no lock.
+    Decision,
+    /// What a plan needs as well: the engine, and the names of images on it.
+    Plan,
+    /// The same but for drift: the container is replaced whether or not it drifted.
+    PlanWithoutDrift,
+}
 
 /// The service as it is: on disk, on the engine, and in its container.
-pub struct State {
+pub struct Observation {
     /// Docker with the compose files that fit the device.
     pub docker: Docker,
-    /// None where nobody needed to ask yet.
+    /// None where only a decision is needed.
     pub engine: Option<Engine>,
     pub project: Project,
     pub device: Device,
     pub container: Option<Container>,
     /// The image that the service's name stands for.
     pub image: Option<Image>,
+    /// The container's image, unless it was removed by force.
+    pub running: Option<Image>,
     /// None where the service has no `build` section.
     pub inputs: Option<Inputs>,
-    /// Whether the image says what it was built from.
+    /// Whether the service's image says what it was built from.
     pub known_origin: bool,
+    /// xtask's own names for images of this project. Empty for a decision.
+    pub own_names: Vec<NamedImage>,
+    /// The names that the compose file gives the service's image, with the ids they
+    /// stand for. Empty for a decision.
+    pub service_names: Vec<(String, Option<String>)>,
     pub situation: Situation,
 }
 
-impl State {
-    /// The name that says what an image built now is built from; none where
-    /// nobody can tell.
-    pub fn own_name(&self) -> Option<String> {
+impl Observation {
+    /// The name that says what an image built now is built from.
+    pub fn inputs_name(&self) -> Option<String> {
         self.inputs.as_ref().map(|inputs| provenance::name(&self.project.name, inputs))
     }
-}
 
-/// What has to be known before anything else: whose containers, on whose engine.
-#[derive(Clone)]
-pub struct Ground {
-    pub engine: Engine,
-    pub project: Project,
-}
-
-impl Ground {
-    /// # Errors
-    /// When Docker does not answer or the compose file is wrong.
-    pub fn of(docker: &Docker) -> Result<Ground> {
-        let (engine, project) = Ground::ask(docker);
-        Ok(Ground { engine: engine?, project: project? })
-    }
-
-    /// Asks for both at the same time, each with an answer of its own.
-    pub fn ask(docker: &Docker) -> (Result<Engine>, Result<Project>) {
-        both(docker, Docker::engine, Docker::project)
+    /// The id of the image that one of xtask's own names stands for.
+    pub fn id_of(&self, own_name: &str) -> Option<&str> {
+        self.own_names.iter().find(|named| named.name == own_name).map(|named| &*named.id)
     }
 }
 
-/// Looks at everything once, except for drift where that does not count; changes
-/// nothing.
-///
-/// # Errors
-/// When Docker does not answer, an input can't be read, or the machine's NVIDIA
+/// Observes the project at `root`, on a given device, or for `None` on the one that
+/// fits the engine's machine.
+/// Fails when Docker does not answer, an input can't be read, or the machine's NVIDIA
 /// card is out of Docker's reach.
-pub fn observe(root: &Path, docker: &Docker, ground: Ground, drift_counts: bool) -> Result<State> {
-    observe_on(wish(root)?, root, docker, ground, drift_counts, None)
-}
-
-/// The service's container and its image.
-pub type Known = (Option<Container>, Option<Image>);
-
-/// The same on a given device, or for `None` on the one that fits the machine,
-/// and without asking again for what is known.
-///
-/// # Errors
-/// As [`observe`].
-pub fn observe_on(
-    forced: Option<Device>,
+pub fn observe(
     root: &Path,
     docker: &Docker,
-    ground: Ground,
-    drift_counts: bool,
-    known: Option<Known>,
-) -> Result<State> {
-    let Ground { engine, project } = ground;
-    // What the engine offers is a good guess, so Compose can be asked for drift
-    // before anybody has looked for a card.
-    let early = docker.on_cpu(forced.map_or(!engine.has_nvidia, Device::is_cpu));
-    thread::scope(|scope| {
-        let inputs = scope.spawn(|| read_inputs(root, &project));
-        let drifted = scope.spawn({
-            let early = early.clone();
-            move || if drift_counts { early.drifted().map(Some) } else { Ok(None) }
-        });
-        let known = match known {
-            Some(known) => known,
-            None => {
-                let asked = both(docker, |d| d.container(&project), |d| d.image(&project.image));
-                (asked.0?, asked.1?)
-            }
-        };
-        let device = match forced {
-            Some(device) => device,
-            None => look_for_card(docker, Some(&engine), known.0.as_ref(), known.1.as_ref())?,
-        };
-        let seen = Seen { drifted: (early, join(drifted)?), inputs: join(inputs)?, device, known };
-        seen.judge(docker, Some(engine.clone()), project.clone())
-    })
-}
-
-/// The same for who changes nothing, and so needs no lock, nor to know first
-/// whose containers are meant, on which engine: everything is asked at once.
-///
-/// # Errors
-/// As [`observe`].
-pub fn glance(root: &Path, docker: &Docker) -> Result<State> {
-    let forced = wish(root)?;
-    let early =
-        docker.on_cpu(forced.map_or_else(|| docker::card_here() != Some(true), Device::is_cpu));
-    thread::scope(|scope| {
-        let project = scope.spawn({
-            let docker = docker.clone();
-            move || docker.project()
-        });
-        let drifted = scope.spawn({
-            let early = early.clone();
-            move || early.drifted().map(Some)
-        });
-        // Most machines have one, which says what its image's name is.
-        let everyones = docker.containers(None);
-        let name = everyones.iter().flatten().map(|c| c.image_name.clone()).next();
+    scope: Scope,
+    device: Option<Device>,
+) -> Result<Observation> {
+    // What this machine has is a good guess, so that Compose can be asked for
+    // drift before the engine's machine is known.
+    let guess = match device {
+        Some(device) => device.docker(docker),
+        None => docker.adding((docker::card_here() != Some(true)).then_some(device::CPU_FILE)),
+    };
+    let plans = scope != Scope::Decision;
+    thread::scope(|threads| {
+        let project = threads.spawn(asking(docker, Docker::project));
+        let drifted = (scope != Scope::PlanWithoutDrift)
+            .then(|| threads.spawn(asking(&guess, Docker::drifted)));
+        let engine = plans.then(|| threads.spawn(asking(docker, Docker::engine)));
+        // Of all projects, as this one's name is not known yet.
+        let every = |docker: &Docker| docker.named_images(&provenance::repository("*"));
+        let own_names = plans.then(|| threads.spawn(asking(docker, every)));
+        // Most engines have one such container, which names the image.
+        let containers = docker.containers(None);
+        let name = containers.iter().flatten().map(Container::image_name).next();
         let image = name.as_deref().map(|name| docker.image(name));
 
         let project = join(project)?;
-        // Other projects' containers are none of our business if they make trouble.
-        let mut known = everyones.or_else(|_| docker.containers(Some(&project)))?.into_iter();
-        let container = known.rfind(|container| container.project == project.name);
+        // Another project's container that cannot be inspected does not matter.
+        let containers = containers.or_else(|_| docker.containers(Some(&project.name)))?;
+        let container = containers.into_iter().rfind(|c| c.project() == project.name);
         let image = match image {
             Some(image) if name.as_ref() == Some(&project.image) => image?,
             _ => docker.image(&project.image)?,
         };
-        let device = match forced {
+        let engine = engine.map(join).transpose()?;
+        let device = match device {
             Some(device) => device,
-            None => look_for_card(docker, None, container.as_ref(), image.as_ref())?,
+            None => find_device(docker, engine.as_ref(), container.as_ref(), image.as_ref())?,
         };
         let inputs = read_inputs(root, &project)?;
-        let known = (container, image);
-        Seen { drifted: (early, join(drifted)?), inputs, device, known }
-            .judge(docker, None, project)
-    })
-}
-
-/// The device that the user insists on.
-fn wish(root: &Path) -> Result<Option<Device>> {
-    device::forced(files::setting(root, device::SETTING)?.as_deref())
-}
-
-/// What was asked for at the same time.
-struct Seen {
-    /// What Compose would recreate, unless nobody wants to know, and as which
-    /// Docker it was asked.
-    drifted: (Docker, Option<Vec<String>>),
-    inputs: Option<Inputs>,
-    device: Device,
-    known: Known,
-}
-
-impl Seen {
-    /// Asks for the little that depends on it, and judges.
-    fn judge(self, docker: &Docker, engine: Option<Engine>, project: Project) -> Result<State> {
-        let Seen { drifted: (early, mut drifted), inputs, device, known: (container, image) } =
-            self;
-        let docker = docker.on_cpu(device.is_cpu());
-        if drifted.is_some() && docker.adds_cpu_file() != early.adds_cpu_file() {
-            drifted = Some(docker.drifted()?);
+        let docker = device.docker(docker);
+        let drifted = match drifted.map(join).transpose()? {
+            Some(_) if docker.added() != guess.added() => docker.drifted()?,
+            drifted => drifted.unwrap_or_default(),
+        };
+        let mut own_names = own_names.map(join).transpose()?.unwrap_or_default();
+        let repository = format!("{}:", provenance::repository(&project.name));
+        own_names.retain(|named| named.name.starts_with(&repository));
+        let mut service_names = Vec::new();
+        for name in project.image_names().filter(|_| plans) {
+            let id = if name == project.image { image.clone() } else { docker.image(&name)? };
+            service_names.push((name, id.map(|image| image.id)));
         }
-        let other_image =
-            container.as_ref().filter(|c| image.as_ref().is_none_or(|image| image.id != c.image));
-        let running = other_image.map(|c| docker.image(&c.image)).transpose()?.flatten();
+        let running = match &container {
+            Some(c) if image.as_ref().is_none_or(|image| image.id != c.image) => {
+                docker.image(&c.image)?
+            }
+            container => container.as_ref().and(image.clone()),
+        };
         let (image_state, known_origin) =
-            judge_image(&docker, &project, image.as_ref(), running.as_ref(), inputs.as_ref())?;
-        let drifted = drifted.unwrap_or_default();
-        let drifted = container.as_ref().is_some_and(|c| drifted.contains(&c.name));
+            judge_image(&docker, &project, inputs.as_ref(), image.as_ref(), running.as_ref())?;
         // What answers need not wait for its healthcheck's next round to count.
-        let answers = container
-            .as_ref()
-            .is_some_and(|c| c.health.as_deref() == Some("starting") && docker.answers(c));
+        let starting = container.as_ref().filter(|c| c.health() == Some("starting"));
+        let answers = starting.is_some_and(|container| docker.answers(container));
+        let previous = provenance::previous(&project.name);
         let situation = Situation {
             image_name: project.image.clone(),
             image: image_state,
-            container: container_state(container.as_ref(), answers),
-            drift: match (drifted, other_image.is_some()) {
-                (false, _) => Drift::None,
-                (true, true) => Drift::Image,
-                (true, false) => Drift::Configuration,
-            },
+            container: ContainerState::of(container.as_ref(), answers),
+            drift: Drift::of(container.as_ref(), image.as_ref(), &drifted),
+            has_previous: own_names.iter().any(|named| named.name == previous),
         };
-        Ok(State {
+        Ok(Observation {
             docker,
             engine,
             project,
             device,
             container,
             image,
+            running,
             inputs,
             known_origin,
+            own_names,
+            service_names,
             situation,
         })
-    }
+    })
+}
+
+/// A question for a thread of its own.
+fn asking<T>(
+    docker: &Docker,
+    question: impl FnOnce(&Docker) -> Result<T> + Send,
+) -> impl FnOnce() -> Result<T> + Send {
+    let docker = docker.clone();
+    move || question(&docker)
+}
+
+/// The answer of a thread.
+fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|_| Err(anyhow!("a thread of xtask panicked")))
 }
 
 /// Reads what the service's image is built from; none where it isn't built here.
-///
-/// # Errors
-/// See [`Inputs::read`].
+/// Fails as [`Inputs::read`].
 pub fn read_inputs(root: &Path, project: &Project) -> Result<Option<Inputs>> {
     project.build.as_ref().map(|build| Inputs::read(root, build)).transpose()
 }
 
-/// Looks for a card by way of the container or the image, and chooses.
-///
-/// # Errors
-/// See [`device::choose`].
-pub fn look_for_card(
+/// Looks for a card on the engine's machine, and chooses the device.
+/// Fails as [`device::choose`].
+pub fn find_device(
     docker: &Docker,
     engine: Option<&Engine>,
     container: Option<&Container>,
@@ -232,162 +183,95 @@ pub fn look_for_card(
 ) -> Result<Device> {
     let beside = container.and_then(docker::card_beside);
     if beside == Some(false) {
-        // Whatever the engine offers, there is nothing to hand out.
+        // Whatever the engine lists, there is nothing to hand out.
         return device::choose(false, false, beside);
     }
-    let engine = engine.map_or_else(|| docker.engine(), |engine| Ok(engine.clone()))?;
-    let card = beside.or_else(|| docker.nvidia_card(container, image));
+    let asked = if engine.is_none() { Some(docker.engine()?) } else { None };
+    let engine = engine.or(asked.as_ref());
+    let (lists, is_wsl) = engine.map_or((false, false), |e| (e.lists_gpus(), e.is_wsl()));
+    let card = beside.or_else(|| Some(docker.machine(container, image)?.nvidia_card));
     // An engine can hand out GPUs without listing a runtime; trying tells.
-    let hands_out = engine.has_nvidia
-        || ((card == Some(true) || engine.is_wsl) && docker.hands_out_gpus(image));
-    device::choose(hands_out, engine.is_wsl, card)
+    let tries = || image.is_some_and(|i| matches!(docker.gpu_refusal(&i.id, "all"), Ok(None)));
+    let hands_out = lists || ((card == Some(true) || is_wsl) && tries());
+    device::choose(hands_out, is_wsl, card)
 }
 
-/// Judges the service's image, and says whether its own origin is known;
-/// `running` is the container's image where that is another.
+/// Judges the service's image, and whether its origin is known; `running` is the
+/// container's image.
 fn judge_image(
     docker: &Docker,
     project: &Project,
+    inputs: Option<&Inputs>,
     image: Option<&Image>,
     running: Option<&Image>,
-    inputs: Option<&Inputs>,
 ) -> Result<(ImageState, bool)> {
     let Some(inputs) = inputs else { return Ok((ImageState::Pulled, false)) };
     let Some(image) = image else { return Ok((ImageState::Missing, false)) };
-    let origin_of = |image: &Image| provenance::origin(&project.name, image, inputs);
+    let origin_of = |image: &Image| provenance::origin(&project.name, &image.repo_tags, inputs);
     let own = origin_of(image);
     let known = own != Origin::Unknown;
-    // An image built by hand says nothing of its requirements; the one that
-    // still serves may.
+    // The requirements of an image built by hand are unknown; those of the one
+    // that still serves may be known.
     let origin = match (own, running.map(origin_of)) {
         (Origin::Unknown, Some(stale @ Origin::Stale { requirements: true, .. })) => stale,
         (origin, _) => origin,
     };
-    let state = match origin {
-        Origin::Stale { name, requirements } => {
-            let record = docker.image(&provenance::record_name(&name))?;
-            let changes = wording(requirements, &provenance::differences(record.as_ref(), inputs));
-            ImageState::Stale { requirements, changes }
-        }
-        Origin::Current => ImageState::Current,
-        Origin::Unknown => ImageState::Unknown,
-    };
-    Ok((state, known))
-}
-
-/// Says what changed since the image was built, at most three things by name.
-fn wording(requirements: bool, differences: &Differences) -> Vec<String> {
-    const SINCE: &str = "since the image was built";
-    if requirements {
-        let pins: Vec<_> = differences.pins.iter().map(ToString::to_string).collect();
-        let pins = if pins.is_empty() { String::new() } else { format!(" ({})", pins.join(", ")) };
-        return vec![format!("{} changed {SINCE}{pins}", requirements::PATH)];
+    let mut differences = Differences::default();
+    if let Origin::Stale { name, .. } = &origin {
+        let record = docker.image(&provenance::record_name(name))?;
+        let text = record.as_ref().and_then(|record| record.label(provenance::LABEL));
+        differences = provenance::differences(text, inputs);
     }
-    match &*differences.files {
-        [] => vec![format!("the sources changed {SINCE}")],
-        [(name, word)] => vec![format!("{name} {word} {SINCE}")],
-        [(name, _), rest @ ..] => vec![format!("{name} and {} more changed {SINCE}", rest.len())],
-    }
-}
-
-/// `answers` is whether a container that is starting already answers.
-fn container_state(container: Option<&Container>, answers: bool) -> ContainerState {
-    let Some(c) = container else { return ContainerState::Missing };
-    match (&*c.state, c.health.as_deref()) {
-        ("restarting", _) => ContainerState::CrashLooping { exit_code: Some(c.exit_code) },
-        // Between two crashes it is running for a moment.
-        ("running", Some("starting")) if c.restarts > 0 => {
-            ContainerState::CrashLooping { exit_code: None }
-        }
-        ("running", Some("unhealthy")) => ContainerState::Unhealthy,
-        ("running", Some("starting")) if !answers => ContainerState::Starting,
-        ("running", _) => ContainerState::Serving,
-        ("paused", _) => ContainerState::Paused,
-        (state, _) => ContainerState::Stopped { state: state.to_owned(), exit_code: c.exit_code },
-    }
-}
-
-/// Asks two things at the same time.
-pub fn both<A: Send, B>(
-    docker: &Docker,
-    a: impl FnOnce(&Docker) -> A + Send,
-    b: impl FnOnce(&Docker) -> B,
-) -> (A, B) {
-    let own = docker.clone();
-    thread::scope(|scope| {
-        let a = scope.spawn(move || a(&own));
-        let b = b(docker);
-        (a.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), b)
-    })
-}
-
-/// The answer of a thread.
-///
-/// # Errors
-/// Its own, or that it panicked.
-pub fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    thread.join().unwrap_or_else(|_| Err(anyhow!("a thread of xtask panicked")))
+    Ok((ImageState::of(&origin, &differences), known))
 }
 
 #[cfg(test)]
-mod tests {
+pub mod fixture {
+    //! Observations that a test states.
+
     use super::*;
 
-    #[test]
-    fn what_changed_is_said_by_name() {
-        let differences = |files: &[&str]| Differences {
-            files: files.iter().map(|name| ((*name).to_owned(), "changed")).collect(),
-            pins: requirements::changes(
-                &requirements::pins("torch==2.5.0"),
-                &requirements::pins("torch==2.5.1"),
-            ),
-        };
-        let since = "since the image was built";
-        for (requirements, differences, want) in [
-            (false, differences(&["backend/app.py"]), format!("backend/app.py changed {since}")),
-            (false, differences(&["a", "b", "c"]), format!("a and 2 more changed {since}")),
-            (false, Differences::default(), format!("the sources changed {since}")),
-            (
-                true,
-                differences(&["a"]),
-                format!("backend/requirements.txt changed {since} (torch 2.5.0 → 2.5.1)"),
-            ),
-            (true, Differences::default(), format!("backend/requirements.txt changed {since}")),
-        ] {
-            assert_eq!(wording(requirements, &differences), [want]);
+    pub fn image(id: &str, names: &[&str]) -> Image {
+        let json = serde_json::json!({ "Id": id, "RepoTags": names });
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// A service on a CPU that serves from the current sources.
+    pub fn serving() -> Observation {
+        let json = r#"{"name":"p","services":{"backend":{"build":{"context":"/x"}}}}"#;
+        let container = r#"{"Id":"c","State":{"Status":"running"},"Image":"sha256:a","HostConfig":
+            {"PortBindings":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}"#;
+        let files = vec!["docker-compose.yml".to_owned()];
+        let image = image("sha256:a", &["p-backend:latest"]);
+        Observation {
+            docker: Docker::with_files("/nonexistent".into(), files).unwrap(),
+            engine: Some(Engine::default()),
+            project: Project::parse(json).unwrap(),
+            device: Device::Cpu("x"),
+            container: Some(serde_json::from_str(container).unwrap()),
+            running: Some(image.clone()),
+            image: Some(image),
+            inputs: Some(Inputs { requirements: "torch==2.5.1\n".into(), ..Inputs::default() }),
+            known_origin: true,
+            own_names: Vec::new(),
+            service_names: vec![("p-backend:latest".into(), Some("sha256:a".into()))],
+            situation: Situation {
+                image_name: "p-backend:latest".into(),
+                image: ImageState::Current,
+                container: ContainerState::Serving,
+                drift: Drift::None,
+                has_previous: false,
+            },
         }
     }
 
-    #[test]
-    fn every_state_of_a_container() {
-        let container = |state: &str, health: Option<&str>, restarts| Container {
-            state: state.into(),
-            health: health.map(str::to_owned),
-            restarts,
-            ..Container::default()
-        };
-        assert_eq!(container_state(None, false), ContainerState::Missing);
-        for (c, want) in [
-            (container("running", None, 0), ContainerState::Serving),
-            (container("running", Some("healthy"), 2), ContainerState::Serving),
-            (container("running", Some("starting"), 0), ContainerState::Starting),
-            (
-                container("running", Some("starting"), 1),
-                ContainerState::CrashLooping { exit_code: None },
-            ),
-            (container("running", Some("unhealthy"), 0), ContainerState::Unhealthy),
-            (container("restarting", None, 1), ContainerState::CrashLooping { exit_code: Some(0) }),
-            (container("paused", None, 0), ContainerState::Paused),
-            (
-                container("exited", None, 0),
-                ContainerState::Stopped { state: "exited".into(), exit_code: 0 },
-            ),
-        ] {
-            assert_eq!(container_state(Some(&c), false), want, "{c:?}");
+    impl Observation {
+        /// The same with one of xtask's own names for an image.
+        pub fn named(mut self, tag: &str, id: &str) -> Observation {
+            let name = format!("{}:{tag}", provenance::repository("p"));
+            self.situation.has_previous |= tag == "previous";
+            self.own_names.push(NamedImage { name, id: id.into() });
+            self
         }
-        assert_eq!(
-            container_state(Some(&container("running", Some("starting"), 0)), true),
-            ContainerState::Serving
-        );
     }
 }

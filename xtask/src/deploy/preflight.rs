@@ -1,59 +1,79 @@
-//! Tries before a swap what would fail in the middle of it: Compose takes the
-//! old container down before it finds out about a GPU or a port.
+//! Preflight: tries before a swap what would fail in the middle of it. Compose
+//! removes the old container before it finds out about a GPU or a port.
 
-use anyhow::Result;
-
-use crate::deploy::device::{self, Device};
-use crate::deploy::observe::State;
-use crate::docker::{Container, Image, Project};
+use super::device::{self, Device};
+use super::observe::Observation;
+use super::operation::{Method, Operation, Phase};
+use crate::docker::{Container, Project, SERVICE, commands};
 use crate::error::Failure;
 
-/// Makes sure that a container of `image` in place of `container` could get the
-/// GPU it will ask for and the ports it will publish. A port that the old
-/// container holds becomes free.
-///
-/// # Errors
-/// With what is not to be had; nothing was changed yet.
-pub fn before_swap(state: &State, container: Option<&Container>, image: &Image) -> Result<()> {
-    let docker = &state.docker;
-    try_gpus(state, container, image)?;
-    let mut new = to_publish(&state.project, container);
-    new.try_for_each(|address| docker.try_port(image, address))
+/// The operations that try whether a container of `image` could take the place of
+/// the service's own: the GPUs it asks for, and the ports that the old container
+/// does not free. Then what it depends on is started.
+pub fn operations(seen: &Observation, image: &str) -> Vec<Operation> {
+    const CAUSE: &str = "Compose removes the old container before it finds out";
+    let mut operations = Vec::new();
+    let mut add = |method, does, command| {
+        operations.push(Phase::Prepare.operation(method, does, CAUSE, vec![command]));
+    };
+    if let Some(gpus) = requested_gpus(seen) {
+        add(Method::TryGpus, format!("try the GPUs `{gpus}`"), commands::try_gpus(image, &gpus));
+    }
+    for address in to_publish(&seen.project, seen.container.as_ref()) {
+        let command = commands::try_port(image, address);
+        add(Method::Try, format!("try the port {address}"), command);
+    }
+    let needs = [&*seen.project.needs_started, &*seen.project.needs_healthy].concat();
+    if !needs.is_empty() {
+        let does = format!("start what `{SERVICE}` depends on: {}", needs.join(", "));
+        let logs = format!("docker compose logs --tail 50 {}", needs.join(" "));
+        let message = format!("what `{SERVICE}` depends on does not start; nothing was swapped");
+        let commands = seen.docker.up_dependencies(&seen.project);
+        let start = Phase::Prepare.operation(Method::Change, does, CAUSE, commands);
+        operations.push(start.fails(message, &[&logs]));
+    }
+    operations
+}
+
+/// The GPUs to try. What the compose files ask for counts, on whatever device:
+/// Compose asks the engine for no less.
+fn requested_gpus(seen: &Observation) -> Option<String> {
+    let asked = seen.project.gpus.as_deref();
+    let asked = asked.filter(|_| seen.docker.added().is_none());
+    let on_gpu = seen.device == Device::Gpu;
+    asked.or(on_gpu.then_some("all")).map(str::to_owned)
+}
+
+/// Why the engine does not hand out the GPUs; `refusal` is what docker said.
+pub fn gpu_failure(seen: &Observation, refusal: Failure) -> anyhow::Error {
+    let Observation { docker, container, image, .. } = seen;
+    let machine = docker.machine(container.as_ref(), image.as_ref());
+    let card = machine.map(|machine| machine.nvidia_card);
+    let asked = seen.project.gpus.is_some() && docker.added().is_none();
+    if seen.device == Device::Gpu && (card == Some(false) || !asked) {
+        return device::out_of_reach(card);
+    }
+    Failure::new("the engine cannot hand out the GPUs that the service asks for")
+        .advice("the compose file asks for them under `deploy.resources.reservations.devices`")
+        .because(refusal.into())
+        .into()
 }
 
 /// The addresses to publish that `container` does not hold already.
 pub fn to_publish<'a>(
     project: &'a Project,
-    container: Option<&'a Container>,
+    container: Option<&Container>,
 ) -> impl Iterator<Item = &'a String> {
     // One that crashes again and again holds its ports only now and then.
-    let holds = |c: &&Container| ["running", "restarting", "paused"].contains(&&*c.state);
-    let held: Vec<&String> = container.filter(holds).iter().flat_map(|c| &c.asks_for).collect();
-    project.ports.iter().filter(move |new| !held.iter().any(|old| meet(old, new)))
+    let holds = |c: &&Container| ["running", "restarting", "paused"].iter().any(|s| c.is(s));
+    let held: Vec<String> =
+        container.filter(holds).map(Container::requested_addresses).unwrap_or_default();
+    project.ports.iter().filter(move |new| !held.iter().any(|old| overlap(old, new)))
 }
 
-/// What the compose files ask for counts, on whatever device we think to be:
-/// Compose asks the engine for no less.
-fn try_gpus(state: &State, container: Option<&Container>, image: &Image) -> Result<()> {
-    let docker = &state.docker;
-    let asked = state.project.gpus.as_deref().filter(|_| !docker.adds_cpu_file());
-    let on_gpu = state.device == Device::Gpu;
-    let Some(gpus) = asked.or(on_gpu.then_some("all")) else { return Ok(()) };
-    let Some(refusal) = docker.try_gpus(image, gpus)? else { return Ok(()) };
-    let card = docker.nvidia_card(container, Some(image));
-    if on_gpu && (card == Some(false) || asked.is_none()) {
-        return Err(device::out_of_reach(card));
-    }
-    let cause = Failure::of_command(&format!("docker run --gpus {gpus}"), 1, &refusal);
-    Err(Failure::new("the engine cannot hand out the GPUs that the service asks for")
-        .advice("the compose file asks for them under `deploy.resources.reservations.devices`")
-        .because(cause.into())
-        .into())
-}
-
-/// Whether one address is in the other's way: the same number on the same host,
-/// or on all of them. Pure.
-fn meet(a: &str, b: &str) -> bool {
+/// Whether two addresses exclude each other: the same number on the same host, or
+/// on all of them.
+fn overlap(a: &str, b: &str) -> bool {
     let (Some((host_a, port_a)), Some((host_b, port_b))) = (a.rsplit_once(':'), b.rsplit_once(':'))
     else {
         return false;
@@ -67,15 +87,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_in_the_way_of_another() {
+    fn addresses_exclude_each_other() {
         for (a, b, want) in [
             ("127.0.0.1:8000", "127.0.0.1:8000", true),
             ("127.0.0.1:8000", "0.0.0.0:8000", true),
             (":8000", "[::1]:8000", true),
+            ("[::]:8000", "127.0.0.1:8000", true),
             ("127.0.0.1:8000", "192.0.2.7:8000", false),
             ("127.0.0.1:8000", "127.0.0.1:8001", false),
+            ("0.0.0.0:8000", "0.0.0.0:8001", false),
         ] {
-            assert_eq!((meet(a, b), meet(b, a)), (want, want), "{a} {b}");
+            assert_eq!((overlap(a, b), overlap(b, a)), (want, want), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_the_old_container_holds_becomes_free() {
+        let project = Project::parse(
+            r#"{"name":"p","services":{"backend":{"ports":[{"host_ip":"127.0.0.1","published":"80"},{"published":"81"}]}}}"#,
+        )
+        .unwrap();
+        for (status, left) in [
+            ("running", vec!["0.0.0.0:81"]),
+            ("restarting", vec!["0.0.0.0:81"]),
+            ("paused", vec!["0.0.0.0:81"]),
+            ("exited", vec!["127.0.0.1:80", "0.0.0.0:81"]),
+        ] {
+            let container: Container = serde_json::from_str(&format!(
+                r#"{{"State":{{"Status":"{status}"}},"HostConfig":{{"PortBindings":{{"9/tcp":[{{"HostIp":"127.0.0.1","HostPort":"80"}}]}}}}}}"#
+            ))
+            .unwrap();
+            assert_eq!(to_publish(&project, Some(&container)).collect::<Vec<_>>(), left);
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Which compose files are in force, and what .env says.
 
-use std::{env, path::Path};
+use std::env;
+use std::path::Path;
 
 use anyhow::Result;
-
-/// Removes the GPU reservation; relative to the repository's root.
-pub const CPU_FILE: &str = "docker-compose.cpu.yml";
 
 /// Names that Compose looks for, in its order (compose-go, `cli/options.go`).
 const BASE: [&str; 4] =
@@ -19,9 +17,7 @@ const OVERRIDE: [&str; 4] = [
 
 /// The compose files the user works with: COMPOSE_FILE, from the shell or from
 /// .env, or else those that Compose finds in `root` by itself.
-///
-/// # Errors
-/// When .env exists but can't be read.
+/// Fails when .env exists but can't be read.
 pub fn in_force(root: &Path) -> Result<Vec<String>> {
     if let Some(list) = setting(root, "COMPOSE_FILE")? {
         let default = if cfg!(windows) { ";" } else { ":" };
@@ -39,9 +35,7 @@ pub fn in_force(root: &Path) -> Result<Vec<String>> {
 /// The value of an environment variable or, failing that, of a line in .env
 /// (COMPOSE_ENV_FILES names others); the shell wins, as for Compose. An empty
 /// value counts as none.
-///
-/// # Errors
-/// When .env exists but can't be read.
+/// Fails when .env exists but can't be read.
 pub fn setting(root: &Path, key: &str) -> Result<Option<String>> {
     if let Ok(value) = env::var(key) {
         return Ok(Some(value).filter(|value| !value.is_empty()));

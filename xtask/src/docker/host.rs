@@ -53,7 +53,7 @@ impl Machine {
 /// into a control group that bears its id. None elsewhere, and where the bus
 /// does not tell.
 pub fn card_beside(container: &Container) -> Option<bool> {
-    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid)).ok()?;
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", container.state.pid)).ok()?;
     let here = container.id.len() == 64 && groups.contains(&container.id);
     if here { card_here() } else { None }
 }
@@ -104,7 +104,8 @@ mod tests {
         }
         fs_err::remove_dir_all(&root).unwrap();
         // No process of this machine bears such an id.
-        let elsewhere = Container { id: "f".repeat(64), pid: 1, ..Container::default() };
+        let json = format!(r#"{{"Id":"{}","State":{{"Pid":1}}}}"#, "f".repeat(64));
+        let elsewhere: Container = serde_json::from_str(&json).unwrap();
         assert_eq!(card_beside(&elsewhere), None);
     }
 

@@ -1,100 +1,161 @@
-//! What the engine says about the container, the images and itself.
+//! What the engine says about containers, images and itself (Docker Engine API).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::project::{address, with_tag};
+/// The engine writes `null` for an empty list or map.
+fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
 
-/// The service's container.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The service's container, as `docker container inspect` prints it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
 pub struct Container {
     pub id: String,
-    pub name: String,
-    /// Name of its compose project.
-    pub project: String,
+    /// With a slash before it.
+    name: String,
     /// Id of the image it was created from.
     pub image: String,
-    /// The name by which that image was asked for.
-    pub image_name: String,
-    /// Engine's word: created, running, paused, restarting, exited or dead.
-    pub state: String,
+    pub state: State,
+    /// Restarts by the engine since it was last started by hand.
+    pub restart_count: u64,
+    pub config: Config,
+    pub host_config: HostConfig,
+    network_settings: Value,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct State {
+    /// created, running, paused, restarting, exited or dead.
+    pub status: String,
     /// Process id of its first process, on the engine's machine; 0 if it has none.
     pub pid: u64,
-    /// Engine's word: starting, healthy or unhealthy; none without a healthcheck.
-    pub health: Option<String>,
-    /// How to ask the service whether it answers; none without a healthcheck.
-    pub healthcheck: Option<Healthcheck>,
     pub exit_code: i64,
-    /// Restarts by the engine since somebody last started it.
-    pub restarts: u64,
     /// RFC 3339.
     pub started_at: String,
     /// RFC 3339; year 1 where it never ended.
     pub finished_at: String,
-    /// `host:port` of its published ports, on the engine's machine.
-    pub addresses: Vec<String>,
-    /// `host:port` that it asks for whenever it runs.
-    pub asks_for: Vec<String>,
-    /// Whether it was created with NVIDIA GPUs, whichever way.
-    pub has_gpus: bool,
+    health: Option<Health>,
 }
 
-/// A healthcheck's command line and how long it may take.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Healthcheck {
-    pub command: Vec<String>,
-    pub timeout: Duration,
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Health {
+    status: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Config {
+    /// The name by which its image was asked for.
+    image: String,
+    #[serde(deserialize_with = "nullable")]
+    labels: BTreeMap<String, String>,
+    healthcheck: Option<Healthcheck>,
+}
+
+/// `Test` is `["CMD", …]`, `["CMD-SHELL", line]` or `["NONE"]`, `Timeout`
+/// nanoseconds with 0 for the default of 30 s.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Healthcheck {
+    #[serde(deserialize_with = "nullable")]
+    test: Vec<String>,
+    timeout: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct HostConfig {
+    port_bindings: Value,
+    #[serde(deserialize_with = "nullable")]
+    device_requests: Vec<Value>,
+    #[serde(deserialize_with = "nullable")]
+    devices: Vec<Value>,
+    runtime: String,
 }
 
 impl Container {
-    /// Parses what `docker container inspect` prints.
-    ///
-    /// # Errors
-    /// When it isn't JSON.
-    pub fn parse(json: &str) -> Result<Vec<Container>> {
-        let list = list(json, "docker container inspect")?;
-        Ok(list.iter().map(Container::of).collect())
+    pub fn name(&self) -> &str {
+        self.name.trim_start_matches('/')
     }
 
-    fn of(c: &Value) -> Container {
-        let state = &c["State"];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Container {
-            id: text(&c["Id"]),
-            name: text(&c["Name"]).trim_start_matches('/').to_owned(),
-            project: text(&c["Config"]["Labels"]["com.docker.compose.project"]),
-            image: text(&c["Image"]),
-            image_name: with_tag(text(&c["Config"]["Image"])),
-            state: text(&state["Status"]),
-            pid: state["Pid"].as_u64().unwrap_or_default(),
-            health: state["Health"]["Status"].as_str().filter(|h| *h != "none").map(str::to_owned),
-            healthcheck: healthcheck(&c["Config"]["Healthcheck"]),
-            exit_code: state["ExitCode"].as_i64().unwrap_or_default(),
-            restarts: c["RestartCount"].as_u64().unwrap_or_default(),
-            started_at: text(&state["StartedAt"]),
-            finished_at: text(&state["FinishedAt"]),
-            addresses: addresses(&c["NetworkSettings"]["Ports"]),
-            asks_for: addresses(&c["HostConfig"]["PortBindings"]),
-            has_gpus: has_gpus(&c["HostConfig"]),
-        }
+    /// Name of its compose project.
+    pub fn project(&self) -> &str {
+        self.config.labels.get("com.docker.compose.project").map_or("", String::as_str)
+    }
+
+    /// The name by which its image was asked for, with a tag.
+    pub fn image_name(&self) -> String {
+        with_tag(&self.config.image)
+    }
+
+    /// Whether its state is `status`, in the engine's word.
+    pub fn is(&self, status: &str) -> bool {
+        self.state.status == status
+    }
+
+    /// starting, healthy or unhealthy; none without a healthcheck.
+    pub fn health(&self) -> Option<&str> {
+        self.state.health.as_ref().map(|health| &*health.status).filter(|health| *health != "none")
+    }
+
+    /// The healthcheck's command line and how long it may take.
+    pub fn healthcheck(&self) -> Option<(Vec<String>, Duration)> {
+        let Healthcheck { test, timeout } = self.config.healthcheck.as_ref()?;
+        let (kind, command) = test.split_first()?;
+        let command = match &**kind {
+            "CMD" => command.to_vec(),
+            "CMD-SHELL" => [&["/bin/sh".to_owned(), "-c".to_owned()], command].concat(),
+            _ => return None,
+        };
+        let timeout = if *timeout > 0 { *timeout } else { 30_000_000_000 };
+        Some((command, Duration::from_nanos(timeout)))
+    }
+
+    /// `host:port` of its published ports, on the engine's machine.
+    pub fn addresses(&self) -> Vec<String> {
+        addresses(&self.network_settings["Ports"])
+    }
+
+    /// `host:port` that it publishes whenever it runs.
+    pub fn requested_addresses(&self) -> Vec<String> {
+        addresses(&self.host_config.port_bindings)
+    }
+
+    /// Whether it was created with NVIDIA GPUs: by a device request (`--gpus`,
+    /// Compose's reservation), the runtime `nvidia`, or device nodes by name.
+    pub fn has_gpus(&self) -> bool {
+        let HostConfig { device_requests, devices, runtime, .. } = &self.host_config;
+        !device_requests.is_empty()
+            || runtime == "nvidia"
+            || devices.iter().filter_map(|d| d["PathOnHost"].as_str()).any(is_gpu_node)
     }
 }
 
+/// Of a map from container ports to lists of bindings, or null.
 fn addresses(ports: &Value) -> Vec<String> {
-    let bindings =
-        ports.as_object().into_iter().flatten().filter_map(|(_, b)| b.as_array()).flatten();
+    let ports = ports.as_object().into_iter().flat_map(|ports| ports.values());
+    let bindings = ports.filter_map(Value::as_array).flatten();
     bindings.filter_map(|b| Some(address(b["HostIp"].as_str()?, b["HostPort"].as_str()?))).collect()
 }
 
-/// By a device request (`--gpus`, Compose's reservation), the runtime `nvidia`,
-/// or device nodes by name.
-fn has_gpus(host: &Value) -> bool {
-    let list = |key: &str| host[key].as_array().into_iter().flatten();
-    list("DeviceRequests").next().is_some()
-        || host["Runtime"] == "nvidia"
-        || list("Devices").filter_map(|device| device["PathOnHost"].as_str()).any(is_gpu_node)
+/// `host:port`, as `docker run --publish` takes it.
+pub fn address(host: &str, port: &str) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The name with the tag that Docker takes where it has none.
+pub fn with_tag(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
 }
 
 /// Whether a device's path is an NVIDIA GPU's, or WSL2's stand-in for one.
@@ -102,135 +163,92 @@ pub fn is_gpu_node(path: &str) -> bool {
     path.starts_with("/dev/nvidia") || path.starts_with("/dev/dxg")
 }
 
-/// `Test` is `["CMD", …]`, `["CMD-SHELL", line]` or `["NONE"]`, `Timeout`
-/// nanoseconds with 0 for the default of 30 s (Docker Engine API).
-fn healthcheck(config: &Value) -> Option<Healthcheck> {
-    let test: Vec<String> = config["Test"]
-        .as_array()?
-        .iter()
-        .filter_map(|arg| Some(arg.as_str()?.to_owned()))
-        .collect();
-    let command = match test.split_first()? {
-        (kind, command) if kind == "CMD" => command.to_vec(),
-        (kind, command) if kind == "CMD-SHELL" => {
-            ["/bin/sh".into(), "-c".into()].into_iter().chain(command.iter().cloned()).collect()
-        }
-        _ => return None,
-    };
-    let timeout = config["Timeout"]
-        .as_u64()
-        .filter(|nanos| *nanos > 0)
-        .map_or(Duration::from_secs(30), Duration::from_nanos);
-    Some(Healthcheck { command, timeout })
-}
-
-/// An image on the engine.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// An image, as `docker image inspect` prints it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
 pub struct Image {
     pub id: String,
-    pub tags: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub repo_tags: Vec<String>,
     /// RFC 3339.
     pub created: String,
-    pub labels: Value,
-    /// Its layers and configuration less Compose's labels: two images with
-    /// equal content run alike, whatever their ids.
-    pub content: (Value, Value),
+    #[serde(deserialize_with = "nullable")]
+    config: Value,
+    #[serde(rename = "RootFS")]
+    root_fs: Value,
 }
 
 impl Image {
-    /// Parses what `docker image inspect` prints.
-    ///
-    /// # Errors
-    /// When it isn't JSON.
-    pub fn parse(json: &str) -> Result<Vec<Image>> {
-        Ok(list(json, "docker image inspect")?.iter().map(Image::of).collect())
+    /// The value of one of its labels.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.config["Labels"][key].as_str()
     }
 
-    fn of(image: &Value) -> Image {
-        let mut config = image["Config"].clone();
-        let labels = config["Labels"].take();
-        Image {
-            id: image["Id"].as_str().unwrap_or_default().to_owned(),
-            tags: image["RepoTags"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|t| Some(t.as_str()?.to_owned()))
-                .collect(),
-            created: image["Created"].as_str().unwrap_or_default().to_owned(),
-            content: (image["RootFS"]["Layers"].clone(), with_own_labels(config, &labels)),
-            labels,
-        }
-    }
-
-    /// The value of a variable of its environment.
-    pub fn env(&self, key: &str) -> Option<&str> {
-        let variables = self.content.1["Env"].as_array().into_iter().flatten();
-        variables
-            .filter_map(|variable| variable.as_str()?.split_once('='))
-            .find_map(|(name, value)| (name == key).then_some(value))
-    }
-
-    /// Whether a container of `other` would be no different from one of this.
+    /// Whether a container of `other` would be no different from one of this,
+    /// whatever their ids: layers and configuration are equal, but for Compose's
+    /// labels of its own version and the project's name.
     pub fn runs_like(&self, other: &Image) -> bool {
-        self.content == other.content
+        self.root_fs["Layers"] == other.root_fs["Layers"] && self.own_config() == other.own_config()
     }
-}
 
-/// Compose labels an image with its own version and the project's name.
-fn with_own_labels(mut config: Value, labels: &Value) -> Value {
-    let own = labels
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(key, _)| !key.starts_with("com.docker.compose."));
-    config["Labels"] =
-        Value::Object(own.map(|(key, value)| (key.clone(), value.clone())).collect());
-    config
+    fn own_config(&self) -> Value {
+        let mut config = self.config.clone();
+        let labels = match config["Labels"].take() {
+            Value::Object(labels) => labels,
+            _ => serde_json::Map::new(),
+        };
+        let own = labels.into_iter().filter(|(key, _)| !key.starts_with("com.docker.compose."));
+        config["Labels"] = Value::Object(own.collect());
+        config
+    }
 }
 
 /// The engine, as `docker info` describes it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
 pub struct Engine {
-    /// Unique per engine, so facts about its machine can be remembered.
+    /// Unique to each engine.
+    #[serde(rename = "ID")]
     pub id: String,
+    #[serde(rename = "ServerVersion")]
     pub version: String,
-    /// Whether it can hand out NVIDIA GPUs: a runtime `nvidia`, or CDI devices
-    /// (listed from Engine 28 on).
-    pub has_nvidia: bool,
-    /// Whether its machine is WSL2, where no card shows on the PCI bus.
-    pub is_wsl: bool,
+    kernel_version: String,
     /// Bytes of memory of its machine; 0 where it does not say.
+    #[serde(rename = "MemTotal")]
     pub memory: u64,
-    /// Names and versions of this machine's CLI plugins.
-    pub plugins: Vec<(String, String)>,
+    #[serde(deserialize_with = "nullable")]
+    runtimes: BTreeMap<String, Value>,
+    /// CDI devices, listed from Engine 28 on.
+    #[serde(deserialize_with = "nullable")]
+    discovered_devices: Vec<Value>,
+    #[serde(deserialize_with = "nullable")]
+    driver_status: Vec<(String, String)>,
+    client_info: Value,
 }
 
 impl Engine {
-    /// Parses what `docker info --format '{{json .}}'` prints.
-    ///
-    /// # Errors
-    /// When it isn't JSON.
-    pub fn parse(json: &str) -> Result<Engine> {
-        let info: Value =
-            serde_json::from_str(json).context("reading what `docker info` printed")?;
-        let cdi = info["DiscoveredDevices"].as_array().into_iter().flatten();
-        Ok(Engine {
-            id: info["ID"].as_str().unwrap_or_default().to_owned(),
-            version: info["ServerVersion"].as_str().unwrap_or_default().to_owned(),
-            has_nvidia: info["Runtimes"]["nvidia"].is_object()
-                || cdi.into_iter().any(|device| {
-                    device["ID"].as_str().is_some_and(|id| id.starts_with("nvidia.com/gpu"))
-                }),
-            is_wsl: info["KernelVersion"].as_str().is_some_and(|kernel| kernel.contains("WSL2")),
-            memory: info["MemTotal"].as_u64().unwrap_or_default(),
-            plugins: info["ClientInfo"]["Plugins"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|p| Some((p["Name"].as_str()?.into(), p["Version"].as_str()?.into())))
-                .collect(),
-        })
+    /// Whether it says that it can hand out NVIDIA GPUs.
+    pub fn lists_gpus(&self) -> bool {
+        let mut devices = self.discovered_devices.iter().filter_map(|device| device["ID"].as_str());
+        self.runtimes.contains_key("nvidia") || devices.any(|id| id.starts_with("nvidia.com/gpu"))
+    }
+
+    /// Whether its machine is WSL2, where no card shows on the PCI bus.
+    pub fn is_wsl(&self) -> bool {
+        self.kernel_version.contains("WSL2")
+    }
+
+    /// Whether images are stored by containerd: BuildKit's cache then shares its
+    /// records among all images.
+    pub fn has_containerd_store(&self) -> bool {
+        let mut status = self.driver_status.iter();
+        status.any(|(key, value)| key == "driver-type" && value.contains("containerd"))
+    }
+
+    /// The version of a plugin of this machine's docker CLI.
+    pub fn plugin(&self, name: &str) -> Option<&str> {
+        let plugins = self.client_info["Plugins"].as_array()?;
+        plugins.iter().find(|plugin| plugin["Name"] == name)?["Version"].as_str()
     }
 }
 
@@ -245,61 +263,77 @@ pub fn recreated(dry_run: &str) -> Vec<String> {
         .collect()
 }
 
-fn list(json: &str, command: &str) -> Result<Vec<Value>> {
-    serde_json::from_str(json).with_context(|| format!("reading what `{command}` printed"))
-}
-
 #[cfg(test)]
 mod tests {
+    use serde::de::DeserializeOwned;
+
     use super::*;
+
+    fn read<T: DeserializeOwned>(json: &str) -> T {
+        serde_json::from_str(json).unwrap()
+    }
 
     #[test]
     fn a_container_in_every_state() {
-        let json = r#"[{"Id":"c1","Name":"/p-backend-1","Image":"sha256:a","RestartCount":3,
-            "State":{"Status":"restarting","ExitCode":3,"StartedAt":"2026-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":"unhealthy"}},
-            "Config":{"Healthcheck":{"Test":["CMD-SHELL","curl -f x"],"Timeout":3000000000}},
-            "HostConfig":{"PortBindings":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}},
-            "NetworkSettings":{"Ports":{"9/tcp":null,"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}]"#;
-        let c = Container::parse(json).unwrap().remove(0);
-        assert_eq!(
-            (&*c.name, &*c.state, c.exit_code, c.restarts),
-            ("p-backend-1", "restarting", 3, 3)
+        let c: Container = read(
+            r#"{"Id":"c1","Name":"/p-backend-1","Image":"sha256:a","RestartCount":3,
+            "State":{"Status":"restarting","Pid":7,"ExitCode":3,"StartedAt":"2026-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":"unhealthy"}},
+            "Config":{"Image":"p-backend","Labels":{"com.docker.compose.project":"p"},"Healthcheck":{"Test":["CMD-SHELL","curl -f x"],"Timeout":3000000000}},
+            "HostConfig":{"PortBindings":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]},"DeviceRequests":null},
+            "NetworkSettings":{"Ports":{"9/tcp":null,"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"},{"HostIp":"::1","HostPort":"8000"}]}}}"#,
         );
-        assert_eq!(c.health.as_deref(), Some("unhealthy"));
-        assert_eq!((&c.addresses, &*c.asks_for), (&c.asks_for, &["127.0.0.1:8000".to_owned()][..]));
-        let check = c.healthcheck.unwrap();
         assert_eq!(
-            (check.command.join(" "), check.timeout),
+            (c.name(), c.project(), &*c.image_name()),
+            ("p-backend-1", "p", "p-backend:latest")
+        );
+        assert!(c.is("restarting") && !c.is("running"));
+        assert_eq!((c.state.exit_code, c.restart_count, c.state.pid), (3, 3, 7));
+        assert_eq!(c.health(), Some("unhealthy"));
+        assert_eq!(c.addresses(), ["127.0.0.1:8000", "[::1]:8000"]);
+        assert_eq!(c.requested_addresses(), ["127.0.0.1:8000"]);
+        let (command, timeout) = c.healthcheck().unwrap();
+        assert_eq!(
+            (command.join(" "), timeout),
             ("/bin/sh -c curl -f x".into(), Duration::from_secs(3))
         );
-        assert_eq!(Container::parse("[]").unwrap(), []);
-        assert!(Container::parse("").is_err());
+        assert_eq!(read::<Vec<Container>>("[]"), []);
+        let bare: Container = read(
+            r#"{"State":{"Health":{"Status":"none"}},"Config":{"Labels":null,"Healthcheck":null}}"#,
+        );
+        assert_eq!((bare.health(), bare.healthcheck(), bare.project()), (None, None, ""));
     }
 
     #[test]
     fn healthcheck_forms() {
-        let parse = |json: &str| {
-            healthcheck(&serde_json::from_str(json).unwrap()).map(|h| h.command.join(" "))
-        };
-        assert_eq!(parse(r#"{"Test":["CMD","true","x"]}"#), Some("true x".into()));
-        assert_eq!(parse(r#"{"Test":["NONE"]}"#), None);
-        assert_eq!(parse("null"), None);
+        for (check, want) in [
+            (r#"{"Test":["CMD","true","x"]}"#, Some("true x")),
+            (r#"{"Test":["CMD-SHELL","true x"],"Timeout":0}"#, Some("/bin/sh -c true x")),
+            (r#"{"Test":["NONE"]}"#, None),
+            (r#"{"Test":null}"#, None),
+            ("null", None),
+        ] {
+            let c: Container = read(&format!(r#"{{"Config":{{"Healthcheck":{check}}}}}"#));
+            let got = c.healthcheck();
+            assert_eq!(got.as_ref().map(|(command, _)| command.join(" ")).as_deref(), want);
+            assert!(got.is_none_or(|(_, timeout)| timeout == Duration::from_secs(30)));
+        }
     }
 
     #[test]
     fn images_that_differ_in_composes_labels_only_run_alike() {
-        let image = |labels: &str, layer: &str| {
-            Image::parse(&format!(
-                r#"[{{"Id":"i","RepoTags":["a:1"],"Config":{{"Cmd":["x"],"Labels":{labels}}},"RootFS":{{"Layers":["{layer}"]}}}}]"#
+        let image = |labels: &str, layer: &str, cmd: &str| -> Image {
+            read(&format!(
+                r#"{{"Id":"i","RepoTags":["a:1"],"Config":{{"Cmd":["{cmd}"],"Labels":{labels}}},"RootFS":{{"Layers":["{layer}"]}}}}"#
             ))
-            .unwrap()
-            .remove(0)
         };
-        let old = image(r#"{"com.docker.compose.version":"2.26.1"}"#, "l1");
-        assert!(old.runs_like(&image(r#"{"com.docker.compose.version":"5.0.0"}"#, "l1")));
-        assert!(old.runs_like(&image("null", "l1")));
-        assert!(!old.runs_like(&image(r#"{"mine":"1"}"#, "l1")));
-        assert!(!old.runs_like(&image("null", "l2")));
+        let old = image(r#"{"com.docker.compose.version":"2.26.1"}"#, "l1", "x");
+        assert!(old.runs_like(&image(r#"{"com.docker.compose.version":"5.0.0"}"#, "l1", "x")));
+        assert!(old.runs_like(&image("null", "l1", "x")));
+        assert!(!old.runs_like(&image(r#"{"mine":"1"}"#, "l1", "x")));
+        assert!(!old.runs_like(&image("null", "l2", "x")));
+        assert!(!old.runs_like(&image("null", "l1", "y")));
+        assert_eq!(image(r#"{"mine":"1"}"#, "l1", "x").label("mine"), Some("1"));
+        assert_eq!(read::<Image>(r#"{"Config":null}"#).label("mine"), None);
     }
 
     #[test]
@@ -311,40 +345,76 @@ mod tests {
     }
 
     #[test]
-    fn the_clis_plugins_come_with_the_engine() {
-        let info = r#"{"ID":"x","ClientInfo":{"Plugins":[{"Name":"compose","Version":"2.26.1-4"},{"Name":"x","Err":"y"}]}}"#;
-        let plugins = Engine::parse(info).unwrap().plugins;
-        assert_eq!(plugins, [("compose".to_owned(), "2.26.1-4".to_owned())]);
-    }
-
-    #[test]
     fn a_container_has_gpus_in_one_of_several_ways() {
         for (host, want) in [
             (r#"{"DeviceRequests":null,"Runtime":"runc"}"#, false),
             (r#"{"DeviceRequests":[{"Driver":"nvidia","Count":-1}]}"#, true),
             (r#"{"DeviceRequests":[],"Runtime":"nvidia"}"#, true),
             (r#"{"Devices":[{"PathOnHost":"/dev/nvidia0"}]}"#, true),
+            (r#"{"Devices":[{"PathOnHost":"/dev/dxg"}]}"#, true),
             (r#"{"Devices":[{"PathOnHost":"/dev/snd"}]}"#, false),
         ] {
-            assert_eq!(has_gpus(&serde_json::from_str(host).unwrap()), want, "{host}");
+            let c: Container = read(&format!(r#"{{"HostConfig":{host}}}"#));
+            assert_eq!(c.has_gpus(), want, "{host}");
         }
     }
 
     #[test]
-    fn an_engine_can_offer_gpus_as_a_runtime_or_as_cdi_devices() {
-        for (json, has_nvidia, is_wsl) in [
-            (r#"{"ID":"x","Runtimes":{"runc":{}},"KernelVersion":"6.1.0"}"#, false, false),
-            (r#"{"Runtimes":{"nvidia":{"path":"nvidia-container-runtime"}}}"#, true, false),
-            (r#"{"DiscoveredDevices":[{"Source":"cdi","ID":"nvidia.com/gpu=0"}]}"#, true, false),
+    fn an_engine_describes_itself() {
+        for (json, gpus, wsl, containerd) in [
+            (r#"{"ID":"x","Runtimes":{"runc":{}},"KernelVersion":"6.1.0"}"#, false, false, false),
+            (r#"{"Runtimes":{"nvidia":{"path":"nvidia-container-runtime"}}}"#, true, false, false),
+            (
+                r#"{"DiscoveredDevices":[{"Source":"cdi","ID":"nvidia.com/gpu=0"}]}"#,
+                true,
+                false,
+                false,
+            ),
+            (
+                r#"{"DiscoveredDevices":[{"Source":"cdi","ID":"x.com/fpga=0"}]}"#,
+                false,
+                false,
+                false,
+            ),
             (
                 r#"{"DiscoveredDevices":null,"KernelVersion":"5.15.90.1-microsoft-standard-WSL2"}"#,
                 false,
                 true,
+                false,
             ),
+            (
+                r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#,
+                false,
+                false,
+                true,
+            ),
+            (r#"{"DriverStatus":[["Backing Filesystem","extfs"]]}"#, false, false, false),
         ] {
-            let engine = Engine::parse(json).unwrap();
-            assert!(engine.plugins.is_empty());
-            assert_eq!((engine.has_nvidia, engine.is_wsl), (has_nvidia, is_wsl), "{json}");
+            let engine: Engine = read(json);
+            let got = (engine.lists_gpus(), engine.is_wsl(), engine.has_containerd_store());
+            assert_eq!(got, (gpus, wsl, containerd), "{json}");
         }
+    }
+
+    #[test]
+    fn the_clis_plugins_come_with_the_engine() {
+        let engine: Engine = read(
+            r#"{"ID":"x","ClientInfo":{"Plugins":[{"Name":"compose","Version":"2.26.1-4"},{"Name":"x","Err":"y"}]}}"#,
+        );
+        assert_eq!(engine.plugin("compose"), Some("2.26.1-4"));
+        assert_eq!((engine.plugin("x"), engine.plugin("buildx")), (None, None));
+    }
+
+    #[test]
+    fn names_and_addresses_are_completed() {
+        for (name, want) in [
+            ("x", "x:latest"),
+            ("x:1", "x:1"),
+            ("registry:5000/x", "registry:5000/x:latest"),
+            ("x@sha256:0", "x@sha256:0"),
+        ] {
+            assert_eq!(with_tag(name), want);
+        }
+        assert_eq!((address("::1", "80"), address("", "80")), ("[::1]:80".into(), ":80".into()));
     }
 }

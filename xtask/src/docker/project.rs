@@ -1,9 +1,15 @@
 //! What `docker compose config` says about the service.
 
-use anyhow::{Context as _, Result};
-use serde_json::Value;
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
 
-use super::{SERVICE, model::is_gpu_node};
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::SERVICE;
+use super::model::{address, is_gpu_node, with_tag};
 use crate::error::Failure;
 use crate::image::inputs::Build;
 
@@ -26,146 +32,156 @@ pub struct Project {
     pub gpus: Option<String>,
     /// The CUDA_VISIBLE_DEVICES that its container is given.
     pub visible_devices: Option<String>,
-    /// Values of its environment, wherever they come from; not for print.
+    /// Values of its environment, wherever they come from; never to be printed.
     pub values: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    services: BTreeMap<String, Value>,
+}
+
+/// A service in Compose's normal form. What has many forms is kept as JSON.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Service {
+    image: Option<String>,
+    platform: Value,
+    build: Option<Map<String, Value>>,
+    ports: Vec<Port>,
+    depends_on: BTreeMap<String, Dependency>,
+    environment: Option<BTreeMap<String, Value>>,
+    deploy: Value,
+    gpus: Value,
+    devices: Value,
+    runtime: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Port {
+    host_ip: Option<String>,
+    published: Option<String>,
+    protocol: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Dependency {
+    condition: String,
 }
 
 impl Project {
     /// Parses the JSON that `docker compose config --format json` prints.
-    ///
-    /// # Errors
-    /// When it isn't JSON, or the project has no service `backend`.
+    /// Fails when it isn't that, or the project has no service `backend`.
     pub fn parse(json: &str) -> Result<Project> {
-        let config: Value =
-            serde_json::from_str(json).context("reading what `docker compose config` printed")?;
-        let service = &config["services"][SERVICE];
-        if !service.is_object() {
-            let services = config["services"]
-                .as_object()
-                .map(|s| s.keys().cloned().collect::<Vec<_>>().join(", "));
+        const READING: &str = "reading what `docker compose config` printed";
+        let mut config: Config = serde_json::from_str(json).context(READING)?;
+        let Some(service) = config.services.remove(SERVICE) else {
+            let others: Vec<_> = config.services.keys().map(String::as_str).collect();
+            let others = others.join(", ");
             return Err(Failure::new(format!("the compose file has no service `{SERVICE}`"))
-                .advice(format!(
-                    "name the service `{SERVICE}`; the file has: {}",
-                    services.unwrap_or_default()
-                ))
+                .advice(format!("name the service `{SERVICE}`; the file has: {others}"))
                 .into());
-        }
-        let name = config["name"].as_str().unwrap_or_default().to_owned();
+        };
+        let service: Service = serde_json::from_value(service).context(READING)?;
+        let gpus = service.gpus();
+        let environment = service.environment.unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let needs = |condition: &str| {
+            let all = service.depends_on.iter().filter(|(_, how)| how.condition == condition);
+            all.map(|(name, _)| name.clone()).collect()
+        };
         Ok(Project {
-            image: with_tag(
-                service["image"].as_str().map_or_else(|| default_image(&name), str::to_owned),
-            ),
-            ports: service["ports"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(published)
-                .collect(),
-            build: service["build"].as_object().map(|_| build(service)),
-            needs_started: needs(service, "service_started"),
-            needs_healthy: needs(service, "service_healthy"),
-            gpus: gpus(service),
-            visible_devices: service["environment"]["CUDA_VISIBLE_DEVICES"]
-                .as_str()
-                .map(str::to_owned),
-            values: texts(&service["environment"]),
-            name,
+            image: with_tag(&service.image.unwrap_or_else(|| default_image(&config.name))),
+            ports: service.ports.iter().filter_map(published).collect(),
+            build: service.build.map(|build| read_build(build, service.platform)),
+            needs_started: needs("service_started"),
+            needs_healthy: needs("service_healthy"),
+            gpus,
+            visible_devices: environment.get("CUDA_VISIBLE_DEVICES").and_then(text),
+            values: environment.values().filter_map(text).collect(),
+            name: config.name,
         })
     }
-}
 
-fn texts(object: &Value) -> Vec<String> {
-    let values = object.as_object().into_iter().flatten();
-    values.filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect()
-}
-
-fn needs(service: &Value, condition: &str) -> Vec<String> {
-    let all = service["depends_on"].as_object().into_iter().flatten();
-    all.filter(|(_, how)| how["condition"] == condition).map(|(name, _)| name.clone()).collect()
-}
-
-/// By a reservation or `gpus:`, the runtime `nvidia`, or device nodes by name.
-fn gpus(service: &Value) -> Option<String> {
-    let reserved = &service["deploy"]["resources"]["reservations"]["devices"];
-    let requests = [reserved, &service["gpus"]].into_iter().filter_map(Value::as_array).flatten();
-    let request = requests.into_iter().find(|request| {
-        let is_gpu = |word: &Value| ["gpu", "nvidia"].iter().any(|gpu| word == gpu);
-        request["driver"] == "nvidia"
-            || request["capabilities"].as_array().is_none_or(|words| words.iter().any(is_gpu))
-    });
-    if let Some(request) = request {
-        let ids = request["device_ids"].as_array().into_iter().flatten();
-        let ids: Vec<_> = ids.filter_map(Value::as_str).collect();
-        return Some(match request["count"].as_i64() {
-            _ if !ids.is_empty() => format!("\"device={}\"", ids.join(",")),
-            Some(count @ 1..) => count.to_string(),
-            _ => "all".to_owned(),
-        });
+    /// The names that the compose file gives the service's image.
+    pub fn image_names(&self) -> impl Iterator<Item = String> + '_ {
+        let tags = self.build.iter().flat_map(|build| build.tags.iter().map(|tag| with_tag(tag)));
+        [self.image.clone()].into_iter().chain(tags)
     }
-    let mut devices = service["devices"].as_array().into_iter().flatten();
-    let by_name = devices.any(|device| {
-        let source = device["source"].as_str().or(device.as_str()).unwrap_or_default();
-        is_gpu_node(source) || source.starts_with("nvidia.com/gpu")
-    });
-    (by_name || service["runtime"] == "nvidia").then(|| "all".to_owned())
 }
 
-fn published(port: &Value) -> Option<String> {
-    if port["protocol"] == "udp" {
+impl Service {
+    /// By a reservation or `gpus:`, the runtime `nvidia`, or device nodes by name.
+    fn gpus(&self) -> Option<String> {
+        let reserved = &self.deploy["resources"]["reservations"]["devices"];
+        let requests = [reserved, &self.gpus].into_iter().filter_map(Value::as_array).flatten();
+        let request = requests.into_iter().find(|request| {
+            let is_gpu = |word: &Value| ["gpu", "nvidia"].iter().any(|gpu| word == gpu);
+            request["driver"] == "nvidia"
+                || request["capabilities"].as_array().is_none_or(|words| words.iter().any(is_gpu))
+        });
+        if let Some(request) = request {
+            let ids = request["device_ids"].as_array().into_iter().flatten();
+            let ids: Vec<_> = ids.filter_map(Value::as_str).collect();
+            return Some(match request["count"].as_i64() {
+                _ if !ids.is_empty() => format!("\"device={}\"", ids.join(",")),
+                Some(count @ 1..) => count.to_string(),
+                _ => "all".to_owned(),
+            });
+        }
+        let mut devices = self.devices.as_array().into_iter().flatten();
+        let by_name = devices.any(|device| {
+            let source = device["source"].as_str().or(device.as_str()).unwrap_or_default();
+            is_gpu_node(source) || source.starts_with("nvidia.com/gpu")
+        });
+        (by_name || self.runtime.as_deref() == Some("nvidia")).then(|| "all".to_owned())
+    }
+}
+
+fn published(port: &Port) -> Option<String> {
+    if port.protocol.as_deref() == Some("udp") {
         return None;
     }
-    let number = port["published"].as_str()?.parse::<u16>().ok().filter(|number| *number > 0)?;
-    Some(address(port["host_ip"].as_str().unwrap_or("0.0.0.0"), &number.to_string()))
+    let number = port.published.as_ref()?.parse::<u16>().ok().filter(|number| *number > 0)?;
+    Some(address(port.host_ip.as_deref().unwrap_or("0.0.0.0"), &number.to_string()))
 }
 
-/// `host:port`, as `docker run --publish` takes it.
-pub fn address(host: &str, port: &str) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-fn build(service: &Value) -> Build {
-    let mut arguments = service["build"].clone();
-    let text = |value: Value| value.as_str().map(str::to_owned);
-    let taken = |arguments: &mut Value, key: &str| {
-        arguments.as_object_mut().and_then(|a| a.remove(key)).unwrap_or_default()
-    };
-    let additional = taken(&mut arguments, "additional_contexts");
-    let tags = taken(&mut arguments, "tags");
+fn read_build(mut build: Map<String, Value>, platform: Value) -> Build {
     // Where the cache lies changes nothing in the image.
     for key in ["cache_from", "cache_to", "no_cache", "pull"] {
-        taken(&mut arguments, key);
+        build.remove(key);
     }
-    let context = text(taken(&mut arguments, "context")).unwrap_or_default();
-    let dockerfile = text(taken(&mut arguments, "dockerfile"));
-    arguments["platform"] = service["platform"].clone();
+    let mut take = |key: &str| build.remove(key).unwrap_or_default();
+    let text = |value: Value| value.as_str().map(str::to_owned);
+    let context = text(take("context")).unwrap_or_default();
+    let dockerfile = text(take("dockerfile"));
+    let (tags, additional) = (take("tags"), take("additional_contexts"));
+    build.insert("platform".to_owned(), platform);
+    let is_inline = build.get("dockerfile_inline").is_some_and(|inline| !inline.is_null());
+    let is_known = |context: &String| context.contains("://") || Path::new(context).is_dir();
     Build {
         context,
-        additional_contexts: additional
-            .as_object()
+        additional_contexts: serde_json::from_value::<BTreeMap<String, String>>(additional)
+            .unwrap_or_default()
             .into_iter()
-            .flatten()
-            .filter_map(|(name, context)| Some((name.clone(), context.as_str()?.to_owned())))
-            .filter(|(_, context)| {
-                context.contains("://") || std::path::Path::new(context).is_dir()
-            })
+            .filter(|(_, context)| is_known(context))
             .collect(),
-        tags: tags.as_array().into_iter().flatten().filter_map(|tag| text(tag.clone())).collect(),
-        dockerfile: dockerfile.filter(|_| arguments["dockerfile_inline"].is_null()),
-        arguments,
+        tags: serde_json::from_value(tags).unwrap_or_default(),
+        dockerfile: dockerfile.filter(|_| !is_inline),
+        arguments: Value::Object(build),
     }
 }
 
 /// The name Compose gives an image that has none (`api.Separator` in its source).
 fn default_image(project: &str) -> String {
     let compatible =
-        std::env::var("COMPOSE_COMPATIBILITY").is_ok_and(|value| ["1", "true"].contains(&&*value));
+        env::var("COMPOSE_COMPATIBILITY").is_ok_and(|value| ["1", "true"].contains(&&*value));
     format!("{project}{}{SERVICE}", if compatible { "_" } else { "-" })
-}
-
-/// The name with the tag that Docker takes where it has none.
-pub fn with_tag(image: String) -> String {
-    let last = image.rsplit('/').next().unwrap_or_default();
-    if last.contains([':', '@']) { image } else { format!("{image}:latest") }
 }
 
 #[cfg(test)]
@@ -225,7 +241,7 @@ mod tests {
             (r#"{"deploy":{"resources":{"reservations":{"devices":null}}}}"#.to_owned(), None),
         ] {
             assert_eq!(
-                gpus(&serde_json::from_str(&service).unwrap()).as_deref(),
+                serde_json::from_str::<Service>(&service).unwrap().gpus().as_deref(),
                 want,
                 "{service}"
             );

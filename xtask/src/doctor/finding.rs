@@ -1,31 +1,26 @@
 //! What a check found, and what mends it.
 
-use crate::error;
+use std::path::Path;
 
-/// How a check came out.
-#[derive(Clone, Copy, Debug, PartialEq)]
+use serde::Serialize;
+
+use crate::error::{self, Failure, Kind, Remedy};
+
+/// How a check ended; `doctor --json` has the same words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Status {
+    #[default]
     Ok,
     Warn,
     Fail,
-    /// Not applicable, or what it needs is missing.
+    /// Not applicable, or a check that it needs did not pass.
     Skipped,
-    /// It could not be carried out, which says nothing about what it checks.
+    /// The check could not be carried out; what it checks may be fine.
     Error,
 }
 
 impl Status {
-    /// The word in `doctor --json`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Status::Ok => "ok",
-            Status::Warn => "warn",
-            Status::Fail => "fail",
-            Status::Skipped => "skipped",
-            Status::Error => "error",
-        }
-    }
-
     /// The sign at the beginning of a line.
     pub fn mark(self) -> char {
         match self {
@@ -39,95 +34,82 @@ impl Status {
 }
 
 /// What a check found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finding {
     pub status: Status,
     pub found: Option<String>,
     pub expected: Option<String>,
     /// One sentence for people.
     pub message: String,
-    /// What it rests on, a line each; never a value of .env.
+    /// What it is based on, one item a line; never a value of .env.
     pub evidence: Vec<String>,
     pub remedy: Option<Remedy>,
+    /// Whether the remedy's sentence is the next step, and its commands only
+    /// inspect something or come afterwards.
+    pub by_hand: bool,
     /// What `--fix` does about it.
     pub fix: Option<Fix>,
-    /// Whether what stands on a skipped check is skipped too, for the same reason.
-    pub absent: bool,
-    /// What follows from it for the user, said at the end.
+    /// Whether dependent checks are skipped too, for the same reason.
+    pub skips_dependents: bool,
+    /// A consequence for the user, shown at the end.
     pub note: Option<&'static str>,
 }
 
-/// What mends a fault.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Remedy {
-    pub text: String,
-    /// Commands to run, in order.
-    pub commands: Vec<String>,
+/// An action of `--fix`. It is safe, and changes nothing outside the project.
+#[derive(Clone, Copy, Debug)]
+pub struct Fix {
+    /// What it does, such as `recreating the container`; tells fixes apart.
+    pub name: &'static str,
+    pub apply: fn(&Path) -> anyhow::Result<()>,
 }
 
-/// What is safe to do inside the repository.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fix {
-    /// .env from .env.example.
-    EnvFile,
-    /// The checkout of Step1X-3D.
-    Sources,
-    /// A new container in place of one that lost its GPU.
-    Recreate,
-}
-
-/// Why a fact is not known, and what to do about it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trouble {
-    pub says: String,
-    pub remedy: Remedy,
-    /// There was no answer, or none that can be read: nothing is known to be wrong.
-    pub unanswered: bool,
-}
-
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.says)
+impl PartialEq for Fix {
+    fn eq(&self, other: &Fix) -> bool {
+        self.name == other.name
     }
 }
 
-impl std::error::Error for Trouble {}
+/// Why a fact is unknown, and what to do about it: an error that can be cloned.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trouble {
+    pub kind: Kind,
+    pub says: String,
+    pub remedy: Remedy,
+}
 
 impl From<anyhow::Error> for Trouble {
     fn from(error: anyhow::Error) -> Trouble {
-        // What stands on a fact passes its trouble on.
-        if let Some(trouble) = error.downcast_ref::<Trouble>() {
-            return trouble.clone();
-        }
-        let (advice, commands) = error::remedies(&error);
-        Trouble {
-            says: error::line(&error),
-            remedy: Remedy { text: advice.join("; "), commands },
-            unanswered: error::is_unanswered(&error),
+        let (kind, says) = (error::kind(&error), error::line(&error));
+        Trouble { kind, says, remedy: error::remedy(&error) }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Trouble {
+        anyhow::Error::from(failure).into()
+    }
+}
+
+impl From<&str> for Trouble {
+    fn from(says: &str) -> Trouble {
+        Trouble { says: says.to_owned(), ..Trouble::default() }
+    }
+}
+
+/// A check that could not be carried out.
+impl From<Trouble> for Finding {
+    fn from(Trouble { kind, says, remedy }: Trouble) -> Finding {
+        Finding {
+            remedy: Some(remedy).filter(|remedy| !remedy.is_empty()),
+            by_hand: kind == Kind::Driver,
+            ..Finding::new(Status::Error, says)
         }
     }
 }
 
 impl Finding {
-    /// With a sentence, and nothing else yet.
-    pub fn new(status: Status, message: impl Into<String>) -> Finding {
-        Finding {
-            status,
-            found: None,
-            expected: None,
-            message: message.into(),
-            evidence: Vec::new(),
-            remedy: None,
-            fix: None,
-            absent: false,
-            note: None,
-        }
-    }
-
-    /// All is well with what was found.
-    pub fn ok(found: impl Into<String>) -> Finding {
-        let found = found.into();
-        Finding { found: Some(found.clone()), ..Finding::new(Status::Ok, found) }
+    fn new(status: Status, message: impl Into<String>) -> Finding {
+        Finding { status, message: message.into(), ..Finding::default() }
     }
 
     pub fn fail(message: impl Into<String>) -> Finding {
@@ -138,32 +120,34 @@ impl Finding {
         Finding::new(Status::Warn, message)
     }
 
-    pub fn skipped(why: impl Into<String>) -> Finding {
-        Finding::new(Status::Skipped, why)
+    pub fn skipped(reason: impl Into<String>) -> Finding {
+        Finding::new(Status::Skipped, reason)
     }
 
-    /// Skipped with all that stands on it.
-    pub fn absent(why: impl Into<String>) -> Finding {
-        Finding { absent: true, ..Finding::skipped(why) }
+    /// Skipped with all dependent checks.
+    pub fn absent(reason: impl Into<String>) -> Finding {
+        Finding { skips_dependents: true, ..Finding::skipped(reason) }
     }
 
-    /// A fault that an error describes, unless that is the lack of an answer; its
-    /// hints are the remedy.
-    pub fn of(trouble: &Trouble) -> Finding {
-        if trouble.unanswered {
-            return Finding::unknown(trouble);
+    /// A message that is what was found.
+    pub fn measured(status: Status, found: impl Into<String>) -> Finding {
+        let found = found.into();
+        Finding { found: Some(found.clone()), ..Finding::new(status, found) }
+    }
+
+    pub fn ok(found: impl Into<String>) -> Finding {
+        Finding::measured(Status::Ok, found)
+    }
+
+    /// A trouble that is a fault in itself, unless it is a missing answer.
+    pub fn fault(mut trouble: Trouble) -> Finding {
+        if trouble.kind == Kind::NoAnswer {
+            return trouble.into();
         }
-        let mut remedy = trouble.remedy.clone();
-        if remedy == Remedy::default() {
-            remedy.commands.push("docker info   # what docker itself says".to_owned());
+        if trouble.remedy.is_empty() {
+            trouble.remedy = Remedy::new("", &["docker info   # what docker itself says"]);
         }
-        Finding { remedy: Some(remedy), ..Finding::fail(&trouble.says) }
-    }
-
-    /// A check that could not be carried out.
-    pub fn unknown(why: &Trouble) -> Finding {
-        let remedy = Some(why.remedy.clone()).filter(|remedy| *remedy != Remedy::default());
-        Finding { remedy, ..Finding::new(Status::Error, format!("could not look: {why}")) }
+        Finding { status: Status::Fail, ..Finding::from(trouble) }
     }
 
     pub fn found(self, found: impl Into<String>) -> Finding {
@@ -179,13 +163,26 @@ impl Finding {
         self
     }
 
+    /// A remedy that begins with its first command.
     pub fn remedy(self, text: &str, commands: &[&str]) -> Finding {
-        let commands = commands.iter().map(|command| (*command).to_owned()).collect();
-        Finding { remedy: Some(Remedy { text: text.to_owned(), commands }), ..self }
+        Finding { remedy: Some(Remedy::new(text, commands)), by_hand: false, ..self }
+    }
+
+    /// A remedy that the user carries out; the commands inspect or come afterwards.
+    pub fn by_hand(self, text: &str, commands: &[&str]) -> Finding {
+        Finding { by_hand: true, ..self.remedy(text, commands) }
     }
 
     pub fn fix(self, fix: Fix) -> Finding {
         Finding { fix: Some(fix), ..self }
+    }
+
+    /// What to do first.
+    pub fn next_step(&self) -> Option<&str> {
+        let Remedy { text, commands } = self.remedy.as_ref()?;
+        let sentence = text.lines().next().map(|line| line.trim_end_matches(':'));
+        let command = commands.first().map(String::as_str);
+        if self.by_hand { sentence.or(command) } else { command.or(sentence) }
     }
 }
 
@@ -194,29 +191,57 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
-    use crate::error::Failure;
 
     #[test]
-    fn an_errors_hints_become_the_remedy_however_far_it_travels() {
+    fn an_errors_hints_become_the_remedy() {
         let error = Err::<(), _>(Failure::new("inner").advice("do it").hint("sudo do it"))
             .context("outer")
             .unwrap_err();
         let trouble = Trouble::from(error);
-        let again = Trouble::from(anyhow::Error::from(trouble.clone()));
-        assert_eq!(trouble, again);
-        let finding = Finding::of(&again);
-        assert_eq!(finding.message, "outer: inner");
+        let finding = Finding::fault(trouble.clone());
+        assert_eq!((finding.status, &*finding.message), (Status::Fail, "outer: inner"));
         let want = Remedy { text: "do it".into(), commands: vec!["sudo do it".into()] };
         assert_eq!(finding.remedy, Some(want.clone()));
-        assert_eq!(Finding::unknown(&again).remedy, Some(want));
+        let unknown = Finding::from(trouble);
+        assert_eq!((unknown.status, &*unknown.message), (Status::Error, "outer: inner"));
+        assert_eq!(unknown.remedy, Some(want));
+    }
+
+    #[test]
+    fn a_fault_always_has_a_remedy_and_a_missing_answer_need_not() {
+        let plain = Finding::fault("plain".into()).remedy.unwrap();
+        assert_eq!(plain.commands, ["docker info   # what docker itself says"]);
+        assert_eq!(Finding::from(Trouble::from("plain")).remedy, None);
     }
 
     #[test]
     fn no_answer_is_no_fault() {
-        let slow = anyhow::Error::from(Failure::unanswered("too slow")).context("asking");
+        let slow =
+            anyhow::Error::from(Failure::new("too slow").kind(Kind::NoAnswer)).context("asking");
         let unreadable = serde_json::from_str::<u8>("?").context("reading").unwrap_err();
         for error in [slow, unreadable] {
-            assert_eq!(Finding::of(&Trouble::from(error)).status, Status::Error);
+            assert_eq!(Finding::fault(Trouble::from(error)).status, Status::Error);
         }
+    }
+
+    #[test]
+    fn the_next_step_is_a_command_or_what_only_the_user_can_do() {
+        let step = |finding: Finding| finding.next_step().map(str::to_owned);
+        let fail = || Finding::fail("x");
+        for (finding, want) in [
+            (fail(), None),
+            (fail().remedy("Do it:\nwith care", &["do", "see"]), Some("do")),
+            (fail().remedy("Do it:\nwith care", &[]), Some("Do it")),
+            (fail().by_hand("Do it.", &["see"]), Some("Do it.")),
+            (fail().by_hand("", &["see"]), Some("see")),
+        ] {
+            assert_eq!(step(finding).as_deref(), want);
+        }
+    }
+
+    #[test]
+    fn evidence_has_no_blank_lines() {
+        let finding = Finding::ok("x").evidence(["a", " ", "b"].map(str::to_owned));
+        assert_eq!(finding.evidence, ["a", "b"]);
     }
 }

@@ -1,14 +1,12 @@
-//! As much of HTTP as asking one's own service how it is takes.
+//! A minimal HTTP client: one GET, for the service's own report of its health.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{TcpStream, ToSocketAddrs as _},
-    time::{Duration, Instant},
-};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// For the whole of it.
+/// For the whole exchange.
 const CAP: Duration = Duration::from_secs(5);
 
 /// What a server answered.
@@ -31,12 +29,11 @@ impl Answer {
 /// What follows the scheme of an endpoint on another machine; none for one here.
 pub fn remote(endpoint: &str) -> Option<&str> {
     let (scheme, rest) = endpoint.split_once("://")?;
-    ["tcp", "ssh"].contains(&scheme).then_some(rest)
+    if ["tcp", "ssh"].contains(&scheme) { Some(rest) } else { None }
 }
 
-/// The address under which a port that the engine published on `address` is
-/// reached from here: what is bound to the engine's machine alone, or to all of
-/// its addresses, is at the engine's host.
+/// The address at which this machine reaches a port that the engine published on
+/// `address`. Ports bound to its loopback or to all addresses are at the engine's host.
 pub fn from_here(address: &str, endpoint: &str) -> String {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     if !["127.0.0.1", "0.0.0.0", "[::]", "[::1]"].contains(&host) {
@@ -55,11 +52,8 @@ pub fn from_here(address: &str, endpoint: &str) -> String {
     format!("{bare}:{port}")
 }
 
-/// Asks for `path` once. Once the status is there, a body that does not come to
-/// its end in time does no harm.
-///
-/// # Errors
-/// When nobody listens there, or what answers speaks no HTTP.
+/// Asks for `path` once. An answer whose body does not end in time counts, too.
+/// Fails when nothing listens there, or the answer is not HTTP.
 pub fn get(address: &str, path: &str) -> Result<Answer> {
     get_within(address, path, CAP)
 }
@@ -77,7 +71,7 @@ fn get_within(address: &str, path: &str, cap: Duration) -> Result<Answer> {
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).with_context(asking)?;
     let (mut bytes, mut block) = (Vec::new(), [0; 4096]);
-    // More than this is no answer to how one is.
+    // A report of health is shorter than this.
     while bytes.len() < 1 << 20 && !is_whole(&bytes) {
         let left = cap.saturating_sub(started.elapsed()).max(Duration::from_millis(1));
         stream.set_read_timeout(Some(left))?;
@@ -96,13 +90,13 @@ fn get_within(address: &str, path: &str, cap: Duration) -> Result<Answer> {
     Ok(Answer { address: address.to_owned(), status, body: body.to_owned() })
 }
 
-/// Status line and headers, once all of them are there.
+/// Status line and headers, and where the body begins; none while they are incomplete.
 fn head_of(bytes: &[u8]) -> Option<(String, usize)> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     Some((String::from_utf8_lossy(&bytes[..end]).to_lowercase(), end + 4))
 }
 
-/// Whether all came that `Content-Length` announces; a server may then keep the
+/// Whether the body is as long as `Content-Length` says; the server may then keep the
 /// connection open.
 fn is_whole(bytes: &[u8]) -> bool {
     let Some((head, end)) = head_of(bytes) else { return false };
@@ -151,6 +145,19 @@ mod tests {
             assert!(started.elapsed() < Duration::from_secs(6), "{parts:?}");
             let got = answer.as_ref().ok().map(|answer| (answer.status, &*answer.body));
             assert_eq!(got, want, "{parts:?} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_success_that_says_so_is_ready() {
+        for (status, body, want) in [
+            (200, r#"{"model": "ready"}"#, true),
+            (503, r#"{"model": "ready"}"#, false),
+            (200, r#"{"model": "loading"}"#, false),
+            (200, "ready", false),
+        ] {
+            let answer = Answer { address: String::new(), status, body: body.to_owned() };
+            assert_eq!(answer.is_ready(), want, "{answer:?}");
         }
     }
 

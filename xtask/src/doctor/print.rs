@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Status, checks::GROUPS, finding::Remedy};
-use crate::ui::report;
+use super::checks::GROUPS;
+use super::{Finding, Outcome, Status};
+use crate::ui;
 
 /// Columns of a check's title.
 pub const TITLE: usize = 14;
@@ -18,12 +19,12 @@ pub fn outcome(outcome: &Outcome, verbose: bool) {
     }
 }
 
-/// One outcome; `verbose` adds how long it took and what it rests on.
+/// One outcome; `verbose` adds how long it took and its evidence.
 pub fn text(outcome: &Outcome, verbose: bool) -> String {
     let Outcome { check, finding, took, .. } = outcome;
     let mut message = finding.message.clone();
     if verbose {
-        message += &format!(" ({})", report::spoken(*took));
+        message += &format!(" ({})", ui::spoken(*took));
     }
     let mut text = String::new();
     let mut first = format!("{} {:<TITLE$} ", finding.status.mark(), check.title);
@@ -44,21 +45,19 @@ pub fn text(outcome: &Outcome, verbose: bool) -> String {
     }
     if verbose {
         let found = finding.found.as_ref().filter(|found| **found != finding.message);
-        let pair = [("found", found), ("expected", finding.expected.as_ref())];
-        for (what, value) in pair.iter().filter_map(|(what, value)| Some((what, (*value)?))) {
-            text += &format!("{indent}| {what} {value}\n");
-        }
-        for line in &finding.evidence {
+        let found = found.map(|found| format!("found {found}"));
+        let expected = finding.expected.as_ref().map(|expected| format!("expected {expected}"));
+        for line in found.iter().chain(&expected).chain(&finding.evidence) {
             text += &format!("{indent}| {line}\n");
         }
-        if [Status::Fail, Status::Warn, Status::Error].contains(&finding.status) {
+        if outcome.is_broken() || finding.status == Status::Warn {
             text += &format!("{indent}| {}\n", check.link);
         }
     }
     text
 }
 
-/// The last lines: what does not work here, and the one thing to do next.
+/// The last lines: what does not work here, and what to do next.
 pub fn end(outcomes: &[Outcome]) -> String {
     let mut lines: Vec<String> =
         outcomes.iter().filter_map(|o| o.finding.note).map(str::to_owned).collect();
@@ -69,28 +68,15 @@ pub fn end(outcomes: &[Outcome]) -> String {
     let next = [Status::Fail, Status::Error, Status::Warn]
         .into_iter()
         .filter_map(with)
-        .find_map(|finding| finding.remedy.as_ref());
+        .find_map(Finding::next_step);
     lines.push(match next {
-        Some(remedy) => format!("next: {}", step(remedy)),
+        Some(step) => format!("next: {step}"),
         None if with(Status::Error).is_some() => {
             "nothing known to be broken, but not all could be checked".to_owned()
         }
         None => "nothing to mend".to_owned(),
     });
     lines.join("\n")
-}
-
-/// What to do first: a command, or the sentence where the command only comes
-/// after it or only looks.
-pub fn step(remedy: &Remedy) -> &str {
-    let sentence = remedy.text.lines().next().unwrap_or_default().trim_end_matches(':');
-    let looks = ["nvidia-smi", "sudo dmesg", "docker ps", "docker system df", "ls "];
-    let is_act = !sentence.is_empty() && !sentence.starts_with("See ");
-    let follows = |c: &str| c.contains("# after") || looks.iter().any(|look| c.starts_with(look));
-    match remedy.commands.first() {
-        Some(command) if !(is_act && follows(command)) => command,
-        _ => sentence,
-    }
 }
 
 /// The document of `doctor --json`, version 2; the README describes it.
@@ -101,7 +87,7 @@ pub fn document(outcomes: &[Outcome], ok: bool) -> Value {
             "id": check.id,
             "group": GROUPS.iter().find(|g| g.checks.iter().any(|c| c.id == check.id)).map(|g| g.name),
             "title": check.title,
-            "status": finding.status.word(),
+            "status": finding.status,
             "found": finding.found,
             "expected": finding.expected,
             "message": finding.message,

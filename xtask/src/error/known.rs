@@ -1,14 +1,16 @@
 //! The known failures of docker, of the NVIDIA driver and of builds, in the
 //! user's words: one table, so that each is recognised once.
 
-use super::Failure;
+use super::{Failure, Kind, Remedy};
 
-/// A sentence (may be empty) and commands.
-pub type Remedy = (&'static str, &'static [&'static str]);
+/// A row of the tables: the kind of failure, marks in the output (any one will do),
+/// what it means, and what mends it (a sentence, which may be empty, and commands).
+pub(super) type Known =
+    (Kind, &'static [&'static str], &'static str, (&'static str, &'static [&'static str]));
 
-/// What to do on a machine whose card Docker can't hand out.
-pub const GPU_REMEDY: Remedy = (
-    "install nvidia-container-toolkit on the engine's machine and wire it, as below",
+/// What to do on a machine whose card Docker cannot hand out.
+pub const GPU_REMEDY: (&str, &[&str]) = (
+    "install nvidia-container-toolkit on the engine's machine and configure Docker for it",
     &[
         "sudo apt-get install nvidia-container-toolkit   # from NVIDIA's own package source",
         "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
@@ -18,197 +20,97 @@ pub const GPU_REMEDY: Remedy = (
 
 const START_ENGINE: &str = "sudo systemctl start docker   # or start Docker Desktop";
 
-/// What the output contains, what that means, and what to do.
-pub(super) type Known = (&'static [&'static str], &'static str, Remedy);
-
 /// Failures that are the NVIDIA driver's, rather than the engine's way to it.
+#[rustfmt::skip]
 pub(super) const DRIVERS: &[Known] = &[
-    (
-        &["driver/library version mismatch"],
-        "the NVIDIA driver was upgraded, but the machine runs the old one",
-        ("reboot the engine's machine", &["sudo reboot   # on the engine's machine"]),
-    ),
-    (
-        &["nvml error: driver not loaded", "communicate with the NVIDIA driver"],
-        "the NVIDIA driver is not loaded on the engine's machine",
-        (
-            "install it there, or reboot if it was just installed",
-            &["sudo modprobe nvidia && nvidia-smi   # on the engine's machine"],
-        ),
-    ),
-    (
-        &["load library failed: libnvidia-ml.so", "couldn't find libnvidia-ml.so"],
-        "the engine's machine has no NVIDIA driver, or not its libraries",
-        ("install the driver there", &["nvidia-smi   # on the engine's machine"]),
-    ),
-    (
-        &["requirement error: unsatisfied condition"],
-        "the NVIDIA driver is older than the image demands (NVIDIA_REQUIRE_CUDA)",
-        ("upgrade the driver of the engine's machine", &["nvidia-smi   # its version"]),
-    ),
-    (
-        &["no adapters were found", "GPU access blocked by the operating system"],
-        "WSL2 does not pass the GPU on",
-        ("upgrade the NVIDIA driver of Windows too", &["wsl --update   # on Windows"]),
-    ),
+    (Kind::Driver, &["driver/library version mismatch"],
+     "the NVIDIA driver was upgraded, but the machine runs the old one",
+     ("reboot the engine's machine", &["sudo reboot   # on the engine's machine"])),
+    (Kind::Driver, &["nvml error: driver not loaded", "communicate with the NVIDIA driver"],
+     "the NVIDIA driver is not loaded on the engine's machine",
+     ("install it there, or reboot if it was just installed", &["sudo modprobe nvidia && nvidia-smi   # on the engine's machine"])),
+    (Kind::Driver, &["load library failed: libnvidia-ml.so", "couldn't find libnvidia-ml.so"],
+     "the engine's machine has no NVIDIA driver, or not its libraries",
+     ("install the driver there", &["nvidia-smi   # on the engine's machine"])),
+    (Kind::Driver, &["requirement error: unsatisfied condition"],
+     "the NVIDIA driver is older than the image demands (NVIDIA_REQUIRE_CUDA)",
+     ("upgrade the driver of the engine's machine", &["nvidia-smi   # its version"])),
+    (Kind::Driver, &["no adapters were found", "GPU access blocked by the operating system"],
+     "WSL2 does not pass the GPU on",
+     ("upgrade the NVIDIA driver of Windows too", &["wsl --update   # on Windows"])),
 ];
 
 /// Failures of docker and of builds that people meet: what the output contains,
 /// what that means, and what to do. The first match wins, so the specific stand
 /// first.
+#[rustfmt::skip]
 pub(super) const KNOWN: &[Known] = &[
-    (
-        &["could not select device driver", "failed to discover GPU vendor from CDI"],
-        "the service asks for an NVIDIA GPU, and the engine cannot hand one out",
-        GPU_REMEDY,
-    ),
-    (
-        &["unknown or invalid runtime name: nvidia", "Unknown runtime specified nvidia"],
-        "the service asks for the runtime `nvidia`, which the engine does not know",
-        GPU_REMEDY,
-    ),
-    (
-        &[
-            "nvidia-container-cli: mount error",
-            "failed to fulfil mount request",
-            "unresolvable CDI devices",
-            "libEGL_nvidia.so",
-        ],
-        "the list of the driver's files for containers (CDI) is out of date",
-        (
-            "",
-            &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "cargo xtask restart"],
-        ),
-    ),
-    (
-        &["unable to resolve docker endpoint", "is not found on the file system"],
-        "the Docker context that is chosen does not exist",
-        (
-            "DOCKER_CONTEXT, if set, wins over `docker context use`",
-            &["docker context use default", "docker context ls   # those that exist"],
-        ),
-    ),
-    (
-        &["permission denied while trying to connect to the"],
-        "no permission to talk to the Docker engine",
-        ("", &["sudo usermod -aG docker $USER   # then log out and in again"]),
-    ),
-    (
-        &[
-            "Cannot connect to the Docker daemon",
-            "failed to connect to the docker API",
-            "error during connect",
-        ],
-        "the Docker engine does not answer",
-        (
-            "",
-            &[
-                START_ENGINE,
-                "docker context ls   # which engine is meant; DOCKER_HOST, if set, wins",
-            ],
-        ),
-    ),
-    (
-        &[
-            "'compose' is not a docker command",
-            "unknown command: docker compose",
-            "unknown shorthand flag: 'f' in -f",
-        ],
-        "Docker Compose 2.24 or newer is missing",
-        (
-            "docs.docker.com/compose/install tells how to install it",
-            &["cargo xtask up --setup   # on Debian and Ubuntu"],
-        ),
-    ),
-    (
-        &["port is already allocated", "address already in use"],
-        "the port that the service publishes is taken by another program",
-        ("name a free port in the compose file, or by BACKEND_PORT in .env", &["cargo xtask up"]),
-    ),
-    (
-        &["cannot assign requested address"],
-        "the service publishes on an address that the engine's machine does not have",
-        ("correct the address in the compose file, or BACKEND_BIND in .env", &["cargo xtask up"]),
-    ),
-    (
-        &["no such image"],
-        "an image that the service needs is not on the engine",
-        (
-            "a service that it depends on may have to be built first",
-            &["docker compose build", "cargo xtask up"],
-        ),
-    ),
-    (
-        &[
-            "dockerfile parse error",
-            "failed to parse dockerfile",
-            "unknown instruction",
-            "failed to read dockerfile",
-        ],
-        "the Dockerfile has a fault",
-        ("the lines above name it", &[]),
-    ),
-    (
-        &[
-            "failed to resolve source metadata",
-            "pull access denied",
-            "failed to do request",
-            "failed to authorize",
-        ],
-        "the base image is neither on the engine nor to be had from its registry",
-        (
-            "see whether the FROM line and the network are right",
-            &["cargo xtask up --setup   # makes Debian's base image without a registry"],
-        ),
-    ),
-    (
-        &[
-            "Failed to fetch: `",
-            "error sending request",
-            "connection broken by",
-            "Temporary failure in name resolution",
-            "Temporary failure resolving",
-        ],
-        "a package index does not answer",
-        ("try again, or name another index by UV_DEFAULT_INDEX in .env", &[]),
-    ),
-    (
-        &["(from versions: none)"],
-        "the package index does not know a package, or cannot be used",
-        ("the lines above name it; UV_DEFAULT_INDEX in .env names another index", &[]),
-    ),
-    (
-        &[
-            "No solution found when resolving",
-            "No matching distribution found",
-            "not found in the package registry",
-        ],
-        "a requirement does not exist in that version",
-        ("the lines above name it; mend backend/requirements.txt", &[]),
-    ),
-    (
-        &["rpc error: code = Unavailable", "error reading from server: EOF", "graceful_stop"],
-        "the Docker engine went away in the middle",
-        ("", &[START_ENGINE, "cargo xtask up"]),
-    ),
-    (
-        &["no space left on device"],
-        "the disk of the engine's machine is full",
-        ("remove what you no longer need there", &["docker system df   # what Docker holds"]),
-    ),
-    (
-        &["is too old. Minimum supported API version"],
-        "the engine is newer than this Docker CLI can speak to",
-        ("upgrade the Docker CLI and its Compose plugin", &[]),
-    ),
+    // "env file /r/.env not found: stat /r/.env: no such file or directory"
+    (Kind::EnvFileMissing, &["not found: stat "], "the compose file names an env file that does not exist",
+     ("create it, or write `required: false` beside its path", &["cargo xtask doctor env"])),
+    (Kind::Other, &["could not select device driver", "failed to discover GPU vendor from CDI"],
+     "the service asks for an NVIDIA GPU, and the engine cannot hand one out", GPU_REMEDY),
+    (Kind::Other, &["unknown or invalid runtime name: nvidia", "Unknown runtime specified nvidia"],
+     "the service asks for the runtime `nvidia`, which the engine does not know", GPU_REMEDY),
+    (Kind::Other,
+     &["nvidia-container-cli: mount error", "failed to fulfil mount request", "unresolvable CDI devices", "libEGL_nvidia.so"],
+     "the list of the driver's files for containers (CDI) is out of date",
+     ("", &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "cargo xtask restart"])),
+    (Kind::Other, &["unable to resolve docker endpoint", "is not found on the file system"],
+     "the Docker context that is chosen does not exist",
+     ("DOCKER_CONTEXT, if set, wins over `docker context use`", &["docker context use default", "docker context ls   # those that exist"])),
+    (Kind::Other, &["permission denied while trying to connect to the"],
+     "no permission to talk to the Docker engine",
+     ("", &["sudo usermod -aG docker $USER   # then log out and in again"])),
+    (Kind::EngineDown,
+     &["Cannot connect to the Docker daemon", "failed to connect to the docker API", "error during connect"],
+     "the Docker engine does not answer",
+     ("", &[START_ENGINE, "docker context ls   # which engine is meant; DOCKER_HOST, if set, wins"])),
+    (Kind::Other,
+     &["'compose' is not a docker command", "unknown command: docker compose", "unknown shorthand flag: 'f' in -f"],
+     "Docker Compose 2.24 or newer is missing",
+     ("docs.docker.com/compose/install tells how to install it", &["cargo xtask up --setup   # on Debian and Ubuntu"])),
+    (Kind::PortTaken, &["port is already allocated", "address already in use"],
+     "the port that the service publishes is taken by another program",
+     ("name a free port in the compose file, or by BACKEND_PORT in .env", &["cargo xtask up"])),
+    (Kind::Other, &["cannot assign requested address"],
+     "the service publishes on an address that the engine's machine does not have",
+     ("correct the address in the compose file, or BACKEND_BIND in .env", &["cargo xtask up"])),
+    (Kind::Other, &["no such image"], "an image that the service needs is not on the engine",
+     ("a service that it depends on may have to be built first", &["docker compose build", "cargo xtask up"])),
+    (Kind::Other,
+     &["dockerfile parse error", "failed to parse dockerfile", "unknown instruction", "failed to read dockerfile"],
+     "the Dockerfile has a fault", ("the lines above name it", &[])),
+    (Kind::Other,
+     &["failed to resolve source metadata", "pull access denied", "failed to do request", "failed to authorize"],
+     "the base image is neither on the engine nor to be had from its registry",
+     ("see whether the FROM line and the network are right", &["cargo xtask up --setup   # makes Debian's base image without a registry"])),
+    (Kind::Other,
+     &["Failed to fetch: `", "error sending request", "connection broken by", "Temporary failure in name resolution", "Temporary failure resolving"],
+     "a package index does not answer",
+     ("try again, or name another index by UV_DEFAULT_INDEX in .env", &[])),
+    (Kind::Other, &["(from versions: none)"], "the package index does not know a package, or cannot be used",
+     ("the lines above name it; UV_DEFAULT_INDEX in .env names another index", &[])),
+    (Kind::Other,
+     &["No solution found when resolving", "No matching distribution found", "not found in the package registry"],
+     "a requirement does not exist in that version",
+     ("the lines above name it; mend backend/requirements.txt", &[])),
+    (Kind::Other, &["rpc error: code = Unavailable", "error reading from server: EOF", "graceful_stop"],
+     "the Docker engine went away in the middle", ("", &[START_ENGINE, "cargo xtask up"])),
+    (Kind::Other, &["no space left on device"], "the disk of the engine's machine is full",
+     ("remove what you no longer need there", &["docker system df   # what Docker holds"])),
+    (Kind::Other, &["is too old. Minimum supported API version"],
+     "the engine is newer than this Docker CLI can speak to",
+     ("upgrade the Docker CLI and its Compose plugin", &[])),
 ];
 
-pub(super) fn known(table: &[Known], output: &str) -> Option<Failure> {
-    // The same failure comes with a capital from one tool and without from another.
+/// The first row of a table with a mark in `output`.
+pub(super) fn lookup(table: &[Known], output: &str) -> Option<Failure> {
+    // The same failure starts with a capital in one tool and without in another.
     let said = output.to_lowercase();
-    let knows = |marks: &[&str]| marks.iter().any(|mark| said.contains(&mark.to_lowercase()));
-    let (_, says, remedy) = table.iter().find(|(marks, ..)| knows(marks))?;
-    Some(Failure::new(*says).remedy(remedy))
+    let has = |marks: &[&str]| marks.iter().any(|mark| said.contains(&mark.to_lowercase()));
+    let (kind, _, says, (text, commands)) = table.iter().find(|(_, marks, ..)| has(marks))?;
+    Some(Failure::new(*says).kind(*kind).remedy(&Remedy::new(text, commands)))
 }
 
 /// The part of a command's output that says why it failed: of a build the end of

@@ -1,104 +1,134 @@
-//! What goes wrong, said so that the reader knows what to do next.
+//! Errors: what failed, of which kind, and what mends it.
 
 mod known;
 
 use std::fmt;
 
-use self::known::{DRIVERS, KNOWN, essence, known};
-pub use self::known::{GPU_REMEDY, Remedy};
+pub use self::known::GPU_REMEDY;
+use self::known::{DRIVERS, KNOWN, essence, lookup};
 
-/// An error with its exit code, and what to do about it.
-///
-/// The message is lowercase and without a full stop. Advice is one sentence;
-/// hints are commands to run, in order. Each gets a line of its own.
+/// What tells one failure from another. Code asks for the kind, never for words
+/// of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Other,
+    /// No answer in time, or one that cannot be read. Nothing is known to be wrong.
+    NoAnswer,
+    /// Ctrl-C, SIGTERM or SIGHUP.
+    Interrupted,
+    /// The Docker engine is stopped or cannot be reached.
+    EngineDown,
+    /// The compose file names an env file that does not exist.
+    EnvFileMissing,
+    PortTaken,
+    /// The NVIDIA driver is at fault, not the engine's way to it.
+    Driver,
+}
+
+/// What mends a failure: a sentence, commands to run in order, or both.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remedy {
+    /// May be empty; several sentences stand on a line each.
+    pub text: String,
+    pub commands: Vec<String>,
+}
+
+impl Remedy {
+    pub fn new(text: &str, commands: &[&str]) -> Remedy {
+        let commands = commands.iter().map(|command| (*command).to_owned()).collect();
+        Remedy { text: text.to_owned(), commands }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.commands.is_empty()
+    }
+
+    /// Adds another remedy, less the commands that are there already.
+    fn extend(&mut self, other: &Remedy) {
+        if !self.text.is_empty() && !other.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text += &other.text;
+        let bare = |command: &str| command.split("   #").next().unwrap_or_default().to_owned();
+        for command in &other.commands {
+            if !self.commands.iter().any(|known| bare(known) == bare(command)) {
+                self.commands.push(command.clone());
+            }
+        }
+    }
+}
+
+/// An error with its kind, its exit code, and what to do about it. The message is
+/// lowercase and has no full stop.
 #[derive(Debug)]
 pub struct Failure {
+    kind: Kind,
     message: String,
-    advice: Option<String>,
-    hints: Vec<String>,
+    remedy: Remedy,
     code: i32,
-    /// Whether somebody gave no answer, which says nothing about what was asked.
-    unanswered: bool,
     cause: Option<anyhow::Error>,
 }
 
 impl Failure {
-    /// A failure that ends xtask with exit code 1.
+    /// A failure of no special kind that ends xtask with exit code 1.
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure {
-            message: message.into(),
-            advice: None,
-            hints: Vec::new(),
-            code: 1,
-            unanswered: false,
-            cause: None,
-        }
+        let message = message.into();
+        Failure { kind: Kind::Other, message, remedy: Remedy::default(), code: 1, cause: None }
     }
 
-    /// The same of somebody who gave no answer in time.
-    pub fn unanswered(message: impl Into<String>) -> Failure {
-        Failure { unanswered: true, ..Failure::new(message) }
+    pub fn kind(self, kind: Kind) -> Failure {
+        Failure { kind, ..self }
     }
 
     /// Adds a command to run.
     pub fn hint(mut self, command: impl Into<String>) -> Failure {
-        self.hints.push(command.into());
+        self.remedy.commands.push(command.into());
         self
     }
 
-    /// Says what to do where no command does it.
+    /// Adds a sentence, where no command does it.
     pub fn advice(mut self, sentence: impl Into<String>) -> Failure {
-        self.advice = Some(sentence.into());
+        self.remedy.extend(&Remedy { text: sentence.into(), commands: Vec::new() });
         self
     }
 
-    /// Names the cause. Unlike `anyhow`'s context it keeps this failure's hints
-    /// in the chain.
-    pub fn because(mut self, cause: anyhow::Error) -> Failure {
-        self.code = exit_code(&cause);
-        self.cause = Some(cause);
+    pub fn remedy(mut self, remedy: &Remedy) -> Failure {
+        self.remedy.extend(remedy);
         self
     }
 
-    /// Passes on the exit code of the child that failed, or 2 for wrong usage.
-    pub fn code(mut self, code: i32) -> Failure {
-        self.code = code;
-        self
+    /// Names the cause, whose exit code is passed on. Unlike `anyhow`'s context
+    /// this adds hints of its own.
+    pub fn because(self, cause: anyhow::Error) -> Failure {
+        Failure { code: exit_code(&cause), cause: Some(cause), ..self }
     }
 
-    /// A command that ended with `code`, having written `output`; known failures
-    /// of docker are said in the user's words.
+    /// Sets the exit code: that of the child that failed, or 2 for wrong usage.
+    pub fn code(self, code: i32) -> Failure {
+        Failure { code, ..self }
+    }
+
+    /// A command that ended with `code` and wrote `output`. What [`known`] lists
+    /// is said in the user's words.
     pub fn of_command(command: &str, code: i32, output: &str) -> Failure {
         let said = essence(output);
-        if let Some(failure) = Failure::of_driver(said).or_else(|| known(KNOWN, said)) {
+        if let Some(failure) = lookup(DRIVERS, said).or_else(|| lookup(KNOWN, said)) {
             return failure.code(code);
         }
         let last = output.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
         Failure::new(format!("`{command}` exited with {code}{last}")).code(code)
     }
 
-    /// What the NVIDIA driver is to blame for, none where it is not.
+    /// The fault of the NVIDIA driver that the output tells of, if any.
     pub fn of_driver(output: &str) -> Option<Failure> {
-        known(DRIVERS, output)
+        lookup(DRIVERS, output)
     }
 
-    /// Whether something is known to do about it.
+    /// Whether there is a remedy.
     pub fn is_known(&self) -> bool {
-        self.advice.is_some() || !self.hints.is_empty()
+        !self.remedy.is_empty()
     }
-
-    /// Adds a known remedy.
-    pub fn remedy(self, (advice, commands): &Remedy) -> Failure {
-        let failure = if advice.is_empty() { self } else { self.advice(*advice) };
-        commands.iter().fold(failure, |failure, command| failure.hint(*command))
-    }
-}
-
-/// All advice and all commands along an error's chain.
-pub fn remedies(error: &anyhow::Error) -> (Vec<String>, Vec<String>) {
-    let failures = || error.chain().filter_map(|cause| cause.downcast_ref::<Failure>());
-    let advice = failures().filter_map(|failure| failure.advice.clone()).collect();
-    (advice, failures().flat_map(|failure| failure.hints.clone()).collect())
 }
 
 impl fmt::Display for Failure {
@@ -113,23 +143,33 @@ impl std::error::Error for Failure {
     }
 }
 
-/// Renders an error chain for the terminal: the failure, its causes one a line
-/// beneath it, and what to do last.
-pub fn render(error: &anyhow::Error) -> String {
-    let mut chain = error.chain();
-    let mut text =
-        format!("error: {}\n", chain.next().map(ToString::to_string).unwrap_or_default());
-    for cause in chain {
-        text += &format!("  because: {cause}\n");
+fn failures(error: &anyhow::Error) -> impl Iterator<Item = &Failure> {
+    error.chain().filter_map(|cause| cause.downcast_ref())
+}
+
+/// The first special kind along an error's chain.
+pub fn kind(error: &anyhow::Error) -> Kind {
+    if error.chain().any(|cause| cause.is::<serde_json::Error>()) {
+        return Kind::NoAnswer;
     }
-    let (advice, mut commands) = remedies(error);
-    if advice.is_empty() && commands.is_empty() {
-        commands.push("cargo xtask doctor".to_owned());
-    }
-    for hint in advice.iter().chain(&commands) {
-        text += &format!("hint: {hint}\n");
-    }
-    text
+    let kinds = failures(error).map(|failure| failure.kind);
+    kinds.into_iter().find(|kind| *kind != Kind::Other).unwrap_or_default()
+}
+
+/// All remedies along an error's chain as one: what mends the cause comes first.
+pub fn remedy(error: &anyhow::Error) -> Remedy {
+    failures(error).collect::<Vec<_>>().into_iter().rev().fold(
+        Remedy::default(),
+        |mut all, failure| {
+            all.extend(&failure.remedy);
+            all
+        },
+    )
+}
+
+/// The exit code an error ends xtask with.
+pub fn exit_code(error: &anyhow::Error) -> i32 {
+    failures(error).next().map_or(1, |failure| failure.code)
 }
 
 /// An error and its causes in one line.
@@ -137,22 +177,25 @@ pub fn line(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Whether there was no answer, or none that can be read.
-pub fn is_unanswered(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.is::<serde_json::Error>()
-            || cause.downcast_ref().is_some_and(|failure: &Failure| failure.unanswered)
-    })
+/// Renders an error for the terminal: the failure, its causes a line each, and
+/// after a blank line what to do.
+pub fn render(error: &anyhow::Error) -> String {
+    let mut chain = error.chain();
+    let mut text =
+        format!("error: {}\n", chain.next().map(ToString::to_string).unwrap_or_default());
+    for cause in chain {
+        text += &format!("  because: {cause}\n");
+    }
+    let mut remedy = remedy(error);
+    if remedy.is_empty() {
+        remedy.commands.push("cargo xtask doctor".to_owned());
+    }
+    text.push('\n');
+    for hint in remedy.text.lines().chain(remedy.commands.iter().map(String::as_str)) {
+        text += &format!("hint: {hint}\n");
+    }
+    text
 }
-
-/// The exit code an error ends xtask with.
-pub fn exit_code(error: &anyhow::Error) -> i32 {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>())
-        .map_or(1, |failure| failure.code)
-}
-
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
@@ -245,7 +288,7 @@ mod tests {
         .context("building `backend`");
         assert_eq!(
             render(&error),
-            "error: building `backend`\n  because: `docker compose build backend` exited with 17: last words\nhint: cargo xtask doctor\n"
+            "error: building `backend`\n  because: `docker compose build backend` exited with 17: last words\n\nhint: cargo xtask doctor\n"
         );
         assert_eq!(exit_code(&error), 17);
     }
@@ -255,7 +298,7 @@ mod tests {
         let error = Err::<(), _>(Failure::new("inner").hint("do this").code(2))
             .context("outer")
             .unwrap_err();
-        assert_eq!(render(&error), "error: outer\n  because: inner\nhint: do this\n");
+        assert_eq!(render(&error), "error: outer\n  because: inner\n\nhint: do this\n");
         assert_eq!(exit_code(&error), 2);
         assert_eq!(exit_code(&anyhow::anyhow!("plain")), 1);
         let error = Failure::new("outer").hint("first").because(error).into();

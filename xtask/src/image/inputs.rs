@@ -4,14 +4,12 @@
 //! Content decides, never time stamps or git, so a fresh clone of the same
 //! sources has the same digest.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    io::{ErrorKind, Read as _, Seek as _, SeekFrom},
-    panic::resume_unwind,
-    path::{Path, PathBuf},
-    thread,
-};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Read as _};
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -45,9 +43,6 @@ pub struct Inputs {
     pub requirements: String,
 }
 
-/// Bytes of a large file that one thread digests at a time.
-const SEGMENT: u64 = 64 << 20;
-
 /// Bytes that are read at a time: they have to fit a processor's cache.
 const BLOCK: u64 = 1 << 17;
 
@@ -56,10 +51,8 @@ const ARGUMENTS: &str = "the build arguments";
 
 impl Inputs {
     /// Reads and digests what `build` is made of.
-    ///
-    /// # Errors
-    /// When the context, the Dockerfile or requirements.txt is missing, or a
-    /// file can't be read; the message names it.
+    /// Fails when the context, the Dockerfile or requirements.txt is missing, or a file
+    /// can't be read; the message names it.
     pub fn read(root: &Path, build: &Build) -> Result<Inputs> {
         let mut inputs = Inputs { requirements: requirements::read(root)?, ..Inputs::default() };
         inputs.add(requirements::PATH.into(), xxh3_128(inputs.requirements.as_bytes()));
@@ -95,7 +88,7 @@ impl Inputs {
 
     fn read_context(&mut self, root: &Path, context: &str, dockerfile: Option<&str>) -> Result<()> {
         if context.contains("://") {
-            // A remote context is the engine's to fetch; its address is all we know.
+            // The engine fetches a remote context; only its address is known here.
             self.add(context.into(), xxh3_128(context.as_bytes()));
             return Ok(());
         }
@@ -116,12 +109,11 @@ impl Inputs {
         };
         let mut paths = Vec::new();
         walk(root, context, context, &ignore, &mut paths)?;
-        // A thread is worth its while from some dozens of files on.
-        let digests = in_parallel(&paths, 32, |path| digest_of(path));
+        let digests = in_parallel(&paths, |path| digest_of(path));
         for (path, digest) in paths.iter().zip(digests) {
             match digest {
                 Ok(digest) => self.add(name_of(root, context, path), digest),
-                // Editors and byte-compilers remove files while we look.
+                // Editors and byte-compilers remove files in the meantime.
                 Err(error)
                     if error
                         .downcast_ref::<std::io::Error>()
@@ -144,8 +136,8 @@ fn walk(
     for entry in fs_err::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
-        // Neither git's nor cargo's files, nor what xtask writes below target/,
-        // say anything about the image.
+        // Git's and cargo's own files, and what xtask writes below target/, are no
+        // part of the image.
         if entry.file_name() == ".git" || path == root.join("target") {
             continue;
         }
@@ -162,15 +154,15 @@ fn walk(
     Ok(())
 }
 
-/// The results for all items, in order; worked out on as many threads as there
-/// are processors, and `few` items for each at least.
-fn in_parallel<T: Sync, R: Send>(items: &[T], few: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    // Counting the processors takes longer than reading some small files.
-    if items.len() <= few {
+/// The results for all items, in order, worked out on all processors.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // Starting a thread takes longer than reading some small files.
+    const FEW: usize = 32;
+    if items.len() <= FEW {
         return items.iter().map(work).collect();
     }
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let share = items.len().div_ceil(processors).max(few);
+    let share = items.len().div_ceil(processors).max(FEW);
     let work = &work;
     thread::scope(|scope| {
         let threads: Vec<_> = items
@@ -183,8 +175,7 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], few: usize, work: impl Fn(&T) -> R
 }
 
 /// XXH3-128 of a file's content and its executable bit, or of a symbolic link's
-/// target. Of a large file the digests of its segments count, which several
-/// threads work out.
+/// target.
 fn digest_of(path: &Path) -> Result<u128> {
     let metadata = fs_err::symlink_metadata(path)?;
     let mut hasher = Xxh3::new();
@@ -197,34 +188,12 @@ fn digest_of(path: &Path) -> Result<u128> {
     if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0 {
         hasher.update(b"executable ");
     }
-    if metadata.len() <= SEGMENT {
-        update(&mut hasher, path, metadata.len(), 0)?;
-        return Ok(hasher.digest128());
-    }
-    hasher.update(b"segments ");
-    let starts: Vec<u64> = (0..metadata.len()).step_by(SEGMENT as usize).collect();
-    let digests = in_parallel(&starts, 1, |start| {
-        let mut hasher = Xxh3::new();
-        update(&mut hasher, path, SEGMENT, *start).map(|()| hasher.digest128())
-    });
-    for digest in digests {
-        hasher.update(&digest?.to_le_bytes());
-    }
-    Ok(hasher.digest128())
-}
-
-/// Feeds a segment of a file of this length to the hasher, in blocks, so that
-/// memory does not grow with it.
-fn update(hasher: &mut Xxh3, path: &Path, length: u64, start: u64) -> Result<()> {
+    // In blocks, so that memory does not grow with the file.
     let mut file = fs_err::File::open(path)?;
-    if start > 0 {
-        file.seek(SeekFrom::Start(start))?;
-    }
-    let mut segment = file.take(SEGMENT);
-    let mut block = vec![0; length.clamp(1, BLOCK) as usize];
+    let mut block = vec![0; metadata.len().clamp(1, BLOCK) as usize];
     loop {
-        match segment.read(&mut block)? {
-            0 => return Ok(()),
+        match file.read(&mut block)? {
+            0 => return Ok(hasher.digest128()),
             n => hasher.update(&block[..n]),
         }
     }
@@ -236,8 +205,8 @@ fn name_of(root: &Path, context: &Path, path: &Path) -> String {
     slashed(path.strip_prefix(root).or_else(|_| path.strip_prefix(context)).unwrap_or(path))
 }
 
-/// A path as it is on Unix. There it is spelled that way already, and taking it
-/// apart would take as long as reading a small file.
+/// A path with `/` between its parts. On Unix it is usually so already, and taking
+/// it apart would take as long as reading a small file.
 fn slashed(path: &Path) -> String {
     match path.to_str() {
         Some(text) if std::path::MAIN_SEPARATOR == '/' && !text.contains("/./") => text.to_owned(),
@@ -250,8 +219,6 @@ fn slashed(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::Write as _};
-
     use super::*;
 
     /// A directory that goes when it is dropped.
@@ -347,22 +314,22 @@ mod tests {
     }
 
     #[test]
-    fn every_segment_of_a_large_file_counts_and_the_order_of_many_is_kept() {
+    fn every_block_of_a_file_counts_and_the_order_of_many_is_kept() {
         let root = tree("large", &[("backend/app.py", "1")]);
-        let large = fs_err::File::create(root.join("backend/large")).unwrap();
-        large.set_len(2 * SEGMENT + 1).unwrap();
+        let mut bytes = vec![0; 2 * BLOCK as usize + 1];
+        let path = root.join("backend/large");
+        fs_err::write(&path, &bytes).unwrap();
         let before = read(&root, "backend").digest();
-        assert_eq!(read(&root, "backend").digest(), before);
-        for at in [0, SEGMENT - 1, SEGMENT, 2 * SEGMENT] {
-            let mut file = File::options().write(true).open(root.join("backend/large")).unwrap();
-            file.seek(SeekFrom::Start(at)).unwrap();
-            file.write_all(b"x").unwrap();
+        for at in [0, BLOCK as usize - 1, BLOCK as usize, 2 * BLOCK as usize] {
+            bytes[at] = 1;
+            fs_err::write(&path, &bytes).unwrap();
             assert_ne!(read(&root, "backend").digest(), before, "{at}");
-            file.seek(SeekFrom::Start(at)).unwrap();
-            file.write_all(&[0]).unwrap();
+            bytes[at] = 0;
         }
+        fs_err::write(&path, &bytes).unwrap();
+        assert_eq!(read(&root, "backend").digest(), before);
         let numbers: Vec<usize> = (0..1000).collect();
-        assert_eq!(in_parallel(&numbers, 1, |n| *n), numbers);
+        assert_eq!(in_parallel(&numbers, |n| *n), numbers);
     }
 
     #[test]

@@ -4,3 +4,7 @@ mod dockerignore;
 pub mod inputs;
 pub mod provenance;
 pub mod requirements;
+pub mod sources;
+
+/// The service's name, in the compose file and everywhere else.
+pub const SERVICE: &str = "backend";

@@ -1,8 +1,8 @@
 //! How an image knows what it was built from.
 //!
-//! A label would change the image's id, and with it every container's idea of
-//! being up to date; a local note would not survive a fresh clone. So the
-//! digests of the inputs are one more *name* of the image on its engine:
+//! A label would change the image's id, and with it whether containers count as up
+//! to date; a local file would not survive a fresh clone. So the digests of the
+//! inputs are one more *name* of the image on its engine:
 //!
 //! ```text
 //! localhost/xtask/<project>-backend:<inputs>-<requirements>
@@ -14,11 +14,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
-use crate::docker::{Image, SERVICE};
-use crate::image::inputs::Inputs;
-use crate::image::requirements::{self, Pins};
+use super::SERVICE;
+use super::inputs::Inputs;
+use super::requirements::{self, Pins};
 use crate::process;
 
 /// Label of a record.
@@ -48,23 +49,23 @@ fn short(digest: &str) -> &str {
     &digest[..16]
 }
 
-/// The name of the image that this run builds: it says nothing yet, and no
-/// other run, not even one that was killed, moves it.
-pub fn building(project: &str) -> String {
+/// The temporary tag of the image that this run builds. No other run, not even
+/// what a killed one left running, moves it.
+pub fn temporary(project: &str) -> String {
     format!("{}:building-{}", repository(project), process::run_id())
 }
 
-/// Whether a name is [`building`], of this run or another.
-pub fn is_under_construction(name: &str) -> bool {
+/// Whether a name is [`temporary`], of this run or another.
+pub fn is_temporary(name: &str) -> bool {
     name.rsplit(':').next().is_some_and(|tag| tag.starts_with("building-"))
 }
 
-/// The name of the image to go back to, which served until it was superseded.
+/// The name of the image to roll back to: the one that served before the last swap.
 pub fn previous(project: &str) -> String {
     format!("{}:previous", repository(project))
 }
 
-/// The name of an image that is kept for inspection: it did not serve.
+/// The name of an image that did not serve and is kept for inspection.
 pub fn failed(project: &str) -> String {
     format!("{}:failed", repository(project))
 }
@@ -74,6 +75,13 @@ pub fn record_name(name: &str) -> String {
     format!("{name}.record")
 }
 
+/// What a record holds.
+#[derive(Default, Deserialize)]
+struct Record {
+    pins: Option<Pins>,
+    files: Option<BTreeMap<String, String>>,
+}
+
 /// The text of a record.
 pub fn record(inputs: &Inputs) -> String {
     let pins = requirements::pins(&inputs.requirements);
@@ -81,8 +89,7 @@ pub fn record(inputs: &Inputs) -> String {
     if whole.len() <= LONGEST_RECORD { whole } else { json!({ "pins": pins }).to_string() }
 }
 
-/// What is known about what an image was built from, compared with the inputs
-/// as they are now.
+/// What an image was built from, compared with the inputs as they are now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     /// Built by hand, or before xtask, or elsewhere.
@@ -94,7 +101,7 @@ pub enum Origin {
 }
 
 /// Looks up an image's origin among its names.
-pub fn origin(project: &str, image: &Image, inputs: &Inputs) -> Origin {
+pub fn origin(project: &str, names: &[String], inputs: &Inputs) -> Origin {
     let prefix = repository(project) + ":";
     let (current, requirements) = (name(project, inputs), inputs.requirements_digest());
     let is_digests = |tag: &str| {
@@ -103,7 +110,7 @@ pub fn origin(project: &str, image: &Image, inputs: &Inputs) -> Origin {
             && digests.iter().all(|d| d.len() == 16 && d.chars().all(|c| c.is_ascii_hexdigit()))
     };
     let ours: Vec<&String> =
-        image.tags.iter().filter(|tag| tag.strip_prefix(&prefix).is_some_and(is_digests)).collect();
+        names.iter().filter(|tag| tag.strip_prefix(&prefix).is_some_and(is_digests)).collect();
     if ours.contains(&&current) {
         return Origin::Current;
     }
@@ -126,33 +133,22 @@ pub struct Differences {
 }
 
 /// Compares a record, if there still is one, with the inputs.
-pub fn differences(record: Option<&Image>, inputs: &Inputs) -> Differences {
-    let text = record.and_then(|image| image.labels[LABEL].as_str());
-    let Some(record) = text.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
-        return Differences::default();
-    };
-    let map = |value: &Value| -> Option<BTreeMap<String, String>> {
-        serde_json::from_value(value.clone()).ok()
-    };
-    let pins: Option<Pins> = map(&record["pins"]);
-    let files = map(&record["files"]).map(|old| {
+pub fn differences(record: Option<&str>, inputs: &Inputs) -> Differences {
+    let record = record.and_then(|text| serde_json::from_str(text).ok());
+    let Record { pins, files } = record.unwrap_or_default();
+    let files = files.map(|old| {
         let new = &inputs.files;
-        let gone = old
-            .keys()
-            .filter(|name| !new.contains_key(*name))
-            .map(|name| (name.clone(), "removed"));
+        let gone = old.keys().filter(|name| !new.contains_key(*name));
+        let gone = gone.map(|name| (name.clone(), "removed"));
         let here = new.iter().filter_map(|(name, digest)| match old.get(name) {
             None => Some((name.clone(), "added")),
             Some(old) => (old != digest).then(|| (name.clone(), "changed")),
         });
         here.chain(gone).collect()
     });
-    Differences {
-        files: files.unwrap_or_default(),
-        pins: pins
-            .map(|old| requirements::changes(&old, &requirements::pins(&inputs.requirements)))
-            .unwrap_or_default(),
-    }
+    let now = requirements::pins(&inputs.requirements);
+    let pins = pins.map(|old| requirements::changes(&old, &now));
+    Differences { files: files.unwrap_or_default(), pins: pins.unwrap_or_default() }
 }
 
 #[cfg(test)]
@@ -165,20 +161,16 @@ mod tests {
         Inputs { files, requirements: requirements.to_owned() }
     }
 
-    fn image(tags: &[String], record: Option<&str>) -> Image {
-        Image { tags: tags.to_vec(), labels: json!({ LABEL: record }), ..Image::default() }
-    }
-
     #[test]
     fn an_image_is_known_by_its_names_only() {
         let now = inputs("torch==2.5.1", &[("app.py", "1")]);
         let code = inputs("torch==2.5.1", &[("app.py", "0")]);
         let pins = inputs("torch==2.5.0", &[("app.py", "1")]);
-        let origin = |names: &[String]| origin("p", &image(names, None), &now);
+        let origin = |names: &[String]| origin("p", names, &now);
         assert_eq!(origin(&["p-backend:latest".into()]), Origin::Unknown);
         assert_eq!(origin(&[name("other", &now)]), Origin::Unknown);
         assert_eq!(
-            origin(&[failed("p"), previous("p"), building("p"), record_name(&name("p", &now))]),
+            origin(&[failed("p"), previous("p"), temporary("p"), record_name(&name("p", &now))]),
             Origin::Unknown
         );
         assert_eq!(origin(&[name("p", &code), name("p", &now)]), Origin::Current);
@@ -210,7 +202,7 @@ mod tests {
     fn a_record_says_what_changed() {
         let old = inputs("torch==2.5.0\n", &[("app.py", "0"), ("gone.py", "1"), ("same", "1")]);
         let new = inputs("torch==2.5.1\n", &[("app.py", "1"), ("new.py", "1"), ("same", "1")]);
-        let got = differences(Some(&image(&[], Some(&record(&old)))), &new);
+        let got = differences(Some(&record(&old)), &new);
         let want = [("app.py", "changed"), ("new.py", "added"), ("gone.py", "removed")];
         assert_eq!(got.files, want.map(|(name, word)| (name.to_owned(), word)));
         assert_eq!(
@@ -223,12 +215,12 @@ mod tests {
     fn a_lost_or_cut_record_says_nothing_wrong() {
         let new = inputs("torch==2.5.1", &[("app.py", "1")]);
         assert_eq!(differences(None, &new), Differences::default());
-        assert_eq!(differences(Some(&image(&[], Some("nonsense"))), &new), Differences::default());
+        assert_eq!(differences(Some("nonsense"), &new), Differences::default());
         let many: Vec<_> = (0..1000).map(|i| format!("backend/some/file-{i}.py")).collect();
         let many: Vec<_> = many.iter().map(|name| (&**name, "0123456789abcdef")).collect();
         let cut = record(&inputs("torch==2.5.0", &many));
         assert!(cut.len() < LONGEST_RECORD);
-        let got = differences(Some(&image(&[], Some(&cut))), &new);
+        let got = differences(Some(&cut), &new);
         assert!(got.files.is_empty() && got.pins.len() == 1);
     }
 }

@@ -1,6 +1,9 @@
 //! backend/requirements.txt: the one place where versions are pinned.
 
-use std::{collections::BTreeMap, fmt, io::ErrorKind, path::Path};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -18,9 +21,8 @@ pub const EXCLUDES: &str = "backend/excludes.txt";
 pub type Pins = BTreeMap<String, String>;
 
 /// Reads the requirements below `root`.
-///
-/// # Errors
-/// When the file is missing, unreadable or not UTF-8; the hint says how to get it back.
+/// Fails when the file is missing, unreadable or not UTF-8; the hint says how to get it
+/// back.
 pub fn read(root: &Path) -> Result<String> {
     fs_err::read_to_string(root.join(PATH))
         .map_err(|error| {
@@ -28,7 +30,7 @@ pub fn read(root: &Path) -> Result<String> {
             match error.kind() {
                 ErrorKind::NotFound => failure.hint(format!("git checkout -- {PATH}")),
                 ErrorKind::InvalidData => failure.advice(format!("save {PATH} as UTF-8")),
-                // What stands in it may be somebody's work.
+                // It may hold work that is not committed.
                 _ => failure.hint(format!("ls -l {PATH}   # whether you may read it")),
             }
         })
@@ -36,9 +38,7 @@ pub fn read(root: &Path) -> Result<String> {
 }
 
 /// Normalised names of the packages that are left out on purpose.
-///
-/// # Errors
-/// When the file can't be read; none is fine.
+/// Fails when the file can't be read; none is fine.
 pub fn excludes(root: &Path) -> Result<Vec<String>> {
     let text = match fs_err::read_to_string(root.join(EXCLUDES)) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
@@ -82,6 +82,14 @@ pub fn satisfies(installed: &str, pin: &str) -> bool {
     match pin.strip_suffix(".*") {
         Some(prefix) => format!("{installed}.").starts_with(&format!("{prefix}.")),
         None => installed.trim_end_matches(".0") == pin.trim_end_matches(".0"),
+    }
+}
+
+/// A package that is not what its pin says: `installed` is none where it is missing.
+pub fn mismatch(name: &str, installed: Option<&str>, pin: &str) -> String {
+    match installed {
+        Some(installed) => format!("{name} is {installed}, pinned is {pin}"),
+        None => format!("{name} is missing, pinned is {pin}"),
     }
 }
 

@@ -1,3 +1,8 @@
-//! The probe that runs in the container, and its report.
+//! The probe that runs in a container, and its report.
 
-pub mod report;
+mod report;
+
+pub use self::report::{Driver, Report, Torch, Visible};
+
+/// The probe: one Python file, standard library plus torch, read from stdin.
+pub const PROBE: &str = include_str!("probe.py");

@@ -64,7 +64,7 @@ def unmet(heads: list[Message], installed: dict[str, str]) -> list[str]:
     for head in heads:
         for text in head.get_all("Requires-Dist", []):
             if "extra ==" in text:
-                continue  # Nobody asked for extras, and there are many of them.
+                continue  # Extras are not installed unless asked for, and there are many.
             need = Requirement(text)
             if need.marker and not need.marker.evaluate():
                 continue
@@ -122,7 +122,7 @@ def driver() -> None:
         say(stage="initialising the driver (cuInit)")
         say(cuInit=cuda.cuInit(0))
     say(stage="asking nvidia-smi")
-    # Names and counts only: the serial-like UUID is nobody's business.
+    # Names and counts only: a UUID identifies the card.
     if (lines := smi("-L")) is not None:
         say(smi=[line.split(" (UUID")[0] for line in lines])
         held = smi("--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader")

@@ -1,15 +1,16 @@
-//! What [`PROBE`] reports about Python, torch and the NVIDIA driver in an image
-//! or a container.
+//! What the probe reports about Python, torch and the NVIDIA driver in an image or a
+//! container.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::Failure;
 use crate::image::requirements::{self, Pins};
 use crate::process::Finished;
-
-/// The probe: one Python file, standard library plus torch, fed over stdin.
-pub const PROBE: &str = include_str!("probe.py");
 
 /// The probe's report. What the probe was not asked, or did not get to, is
 /// none or empty.
@@ -20,7 +21,7 @@ pub struct Report {
     /// Python's version and where it lies.
     pub python: Option<(String, String)>,
     /// Requirements of installed packages that do not hold, a sentence each; an
-    /// error where nobody could compare.
+    /// error where they could not be compared.
     pub unmet: Option<Result<Vec<String>, String>>,
     pub driver: Driver,
     /// torch, or why it could not be looked at.
@@ -34,9 +35,11 @@ pub struct Report {
 }
 
 /// torch as it describes itself.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct Torch {
     /// `torch.__version__`, with its local part (`2.5.1+cu124`).
+    #[serde(rename = "torch")]
     pub version: String,
     /// The CUDA version it was built for; none for a CPU build.
     pub cuda: Option<String>,
@@ -57,92 +60,121 @@ pub struct Torch {
 }
 
 /// The driver as the container sees it, without torch.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct Driver {
     /// `/dev/nvidia*`, each with `ok` or the error that opening it gave
-    /// (`EPERM`, …); none where nobody looked.
-    pub nodes: Option<Vec<(String, String)>>,
+    /// (`EPERM`, …); none where the probe did not get there.
+    pub nodes: Option<BTreeMap<String, String>>,
     /// Whether there is /dev/dxg, WSL2's own device.
     pub wsl: bool,
-    /// What kind of value CUDA_VISIBLE_DEVICES has: unset, empty, all, none,
-    /// uuid or numbers.
-    pub visible: String,
-    /// The highest of the numbers.
-    pub highest: Option<u64>,
+    pub visible: Visible,
     /// Bytes of /dev/shm.
     pub shm: Option<u64>,
     /// `ok`, or what the dynamic linker says.
     pub libcuda: Option<String>,
     /// The newest CUDA that the driver knows, as `1000 * major + 10 * minor`.
+    #[serde(rename = "driver")]
     pub version: Option<u64>,
     /// What `cuInit` returned; 0 is well.
+    #[serde(rename = "cuInit")]
     pub cu_init: Option<u64>,
-    /// What `nvidia-smi -L` says; none where there is no nvidia-smi.
-    pub smi: Option<String>,
-    /// Who holds the GPUs' memory, as `PID, program, MiB`, as far as it shows in
-    /// the container.
-    pub holders: Vec<String>,
+    /// The lines of `nvidia-smi -L`; none where there is no nvidia-smi.
+    smi: Option<Vec<String>>,
+    /// Processes that hold the GPUs' memory, as `PID, program, MiB`, as far as they
+    /// show in the container.
+    holders: Option<Vec<String>>,
+}
+
+impl Driver {
+    /// What `nvidia-smi -L` says, in one line.
+    pub fn smi(&self) -> Option<String> {
+        self.smi.as_ref().map(|lines| lines.join("; "))
+    }
+
+    pub fn holders(&self) -> &[String] {
+        self.holders.as_deref().unwrap_or_default()
+    }
+}
+
+/// CUDA_VISIBLE_DEVICES, without its value.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Visible {
+    /// unset, empty, all, none, uuid or numbers.
+    pub kind: String,
+    /// The highest of the numbers.
+    pub highest: Option<u64>,
+}
+
+/// The rest of what the probe says.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rest {
+    /// What it did last.
+    stage: Option<String>,
+    python: Option<String>,
+    executable: String,
+    packages: Option<BTreeMap<String, String>>,
+    unmet: Option<Vec<String>>,
+    unmet_unknown: Option<String>,
+    /// Why torch does not import.
+    error: Option<String>,
 }
 
 impl Report {
     /// Reads what the probe wrote, whatever became of it.
     pub fn parse(probe: &Finished) -> Report {
-        let mut facts = Map::new();
+        let mut said = Map::new();
         for line in probe.stdout.lines() {
             if let Ok(Value::Object(more)) = serde_json::from_str(line) {
-                facts.extend(more);
+                said.extend(more);
             }
         }
-        let text = |key: &str| facts.get(key).and_then(Value::as_str).map(str::to_owned);
-        let packages: Pins = pairs(&facts, "packages")
-            .into_iter()
-            .flatten()
-            .map(|(name, version)| (requirements::normalised(&name), version))
-            .collect();
-        let unmet = match (facts.get("unmet"), text("unmet_unknown")) {
-            (Some(unmet), _) => Some(Ok(texts(unmet))),
-            (None, why) => why.map(Err),
-        };
+        let has_torch = said.contains_key("torch");
+        let said = Value::Object(said);
+        let rest: Rest = read(&said);
         let hangs = probe.timed_out.is_some() || probe.stderr.contains(TIMEOUT);
-        let cut_short = (probe.code != 0).then(|| ending(probe, text("stage").as_deref()));
-        let torch = if facts.contains_key("torch") {
-            Ok(torch(&facts))
-        } else if let Some(error) = text("error") {
-            Err(format!("torch does not import: {error}"))
-        } else {
-            Err(match text("stage") {
-                // A process that ends with 0 in the middle ended itself.
-                Some(stage) => ending(probe, Some(&stage)),
-                None if !packages.is_empty() || facts.contains_key("packages") => {
-                    ending(probe, Some("importing torch"))
-                }
-                None => ending(probe, None),
-            })
+        let stage = rest.stage.as_deref();
+        let torch = match rest.error {
+            _ if has_torch => Ok(read(&said)),
+            Some(error) => Err(format!("torch does not import: {error}")),
+            // A process that ends with 0 in the middle ended itself.
+            None if stage.is_some() => Err(ending(probe, stage)),
+            None => Err(ending(probe, rest.packages.as_ref().map(|_| "importing torch"))),
         };
+        let packages = rest.packages.into_iter().flatten();
+        let named = |(name, version): (String, String)| (requirements::normalised(&name), version);
         Report {
-            packages,
-            python: text("python").map(|python| (python, text("executable").unwrap_or_default())),
-            unmet,
-            driver: driver(&facts),
+            packages: packages.map(named).collect(),
+            python: rest.python.map(|python| (python, rest.executable)),
+            unmet: rest.unmet.map(Ok).or(rest.unmet_unknown.map(Err)),
+            driver: read(&said),
             torch,
-            cut_short,
+            cut_short: (probe.code != 0).then(|| ending(probe, stage)),
             hangs,
             code: probe.code,
         }
     }
 
-    /// Checks that torch imports and is the pinned version.
-    ///
-    /// # Errors
-    /// With what is there instead.
-    pub fn check(&self, pin: &str) -> Result<()> {
-        match &self.torch {
-            Ok(torch) if requirements::satisfies(&torch.version, pin) => Ok(()),
-            Ok(torch) => bail!(Failure::new(format!("torch is {}, pinned is {pin}", torch.version))
-                .hint("another requirement may have pulled it: `uv pip tree --invert --package torch` in the image tells")),
-            Err(why) => bail!(Failure::new(why.clone())),
+    /// Checks that torch imports and, where there is a pin, is that version.
+    /// Fails with what is there instead.
+    pub fn check(&self, pin: Option<&str>) -> Result<()> {
+        match (&self.torch, pin) {
+            (Err(why), _) => bail!(Failure::new(why)),
+            (Ok(torch), Some(pin)) if !requirements::satisfies(&torch.version, pin) => {
+                bail!(Failure::new(requirements::mismatch("torch", Some(&torch.version), pin)).advice(
+                    "another requirement may have pulled it: `uv pip tree --invert --package torch` in the image tells"
+                ))
+            }
+            _ => Ok(()),
         }
     }
+}
+
+/// What does not have the expected form is left out.
+fn read<T: Default + DeserializeOwned>(said: &Value) -> T {
+    T::deserialize(said).unwrap_or_default()
 }
 
 /// faulthandler, which ends a probe that hangs, writes "Timeout (0:00:50)!"
@@ -178,52 +210,6 @@ fn ending(probe: &Finished, stage: Option<&str>) -> String {
         _ => "",
     };
     format!("{stage} ended Python with exit code {}{how}", probe.code)
-}
-
-fn torch(facts: &Map<String, Value>) -> Torch {
-    let text = |key: &str| facts.get(key).and_then(Value::as_str).map(str::to_owned);
-    let list = |key: &str| facts.get(key).and_then(Value::as_array).into_iter().flatten();
-    let two = |pair: &Value| Some((pair[0].as_u64()?, pair[1].as_u64()?));
-    Torch {
-        version: text("torch").unwrap_or_default(),
-        cuda: text("cuda"),
-        custom_fwd: facts.get("custom_fwd") == Some(&Value::Bool(true)),
-        devices: facts.get("devices").map(texts),
-        why: text("why"),
-        capabilities: list("capabilities").filter_map(two).collect(),
-        archs: facts.get("archs").map(texts).unwrap_or_default(),
-        memory: facts.get("memory").and_then(two),
-        kernel: text("kernel"),
-    }
-}
-
-fn driver(facts: &Map<String, Value>) -> Driver {
-    let number = |key: &str| facts.get(key).and_then(Value::as_u64);
-    let visible = facts.get("visible").unwrap_or(&Value::Null);
-    Driver {
-        nodes: pairs(facts, "nodes"),
-        wsl: facts.get("wsl") == Some(&Value::Bool(true)),
-        visible: visible["kind"].as_str().unwrap_or_default().to_owned(),
-        highest: visible["highest"].as_u64(),
-        shm: number("shm"),
-        libcuda: facts.get("libcuda").and_then(Value::as_str).map(str::to_owned),
-        version: number("driver"),
-        cu_init: number("cuInit"),
-        smi: facts.get("smi").map(|smi| texts(smi).join("; ")),
-        holders: facts.get("holders").map(texts).unwrap_or_default(),
-    }
-}
-
-/// An object of texts, by key.
-fn pairs(facts: &Map<String, Value>, key: &str) -> Option<Vec<(String, String)>> {
-    let object = facts.get(key)?.as_object()?;
-    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-    Some(object.iter().filter_map(text).collect())
-}
-
-fn texts(list: &Value) -> Vec<String> {
-    let list = list.as_array().into_iter().flatten();
-    list.filter_map(|text| Some(text.as_str()?.to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -278,7 +264,7 @@ mod tests {
             ),
         ] {
             let report = report(&stdout, code, stderr);
-            let got = report.check("2.5.1").err().map(|error| error.to_string());
+            let got = report.check(Some("2.5.1")).err().map(|error| error.to_string());
             match want {
                 None => assert_eq!(got, None),
                 Some(want) => assert!(
@@ -302,9 +288,8 @@ mod tests {
         assert_eq!(
             report.driver,
             Driver {
-                nodes: Some(vec![("/dev/nvidia0".into(), "EPERM".into())]),
-                visible: "numbers".into(),
-                highest: Some(7),
+                nodes: Some([("/dev/nvidia0".to_owned(), "EPERM".to_owned())].into()),
+                visible: Visible { kind: "numbers".into(), highest: Some(7) },
                 shm: Some(67_108_864),
                 libcuda: Some("ok".into()),
                 version: Some(12040),

@@ -1,50 +1,48 @@
-//! What is remembered between runs, below target/xtask: how long each command
-//! took. Nothing is decided by it, so trouble with it is never an error.
+//! How long each command took last time, in a file below target/xtask. Nothing is
+//! decided by it, so trouble with it is never an error.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 /// One JSON file, read and written whole.
-pub struct Memory {
+#[derive(Default, Deserialize, Serialize)]
+pub struct Durations {
+    #[serde(skip)]
     path: PathBuf,
-    facts: Value,
+    /// Seconds by command.
+    #[serde(default)]
+    seconds: BTreeMap<String, f64>,
 }
 
-impl Memory {
-    /// The memory of the clone at `root`; empty where there is none yet.
-    pub fn of(root: &Path) -> Memory {
+impl Durations {
+    /// Those of the clone at `root`; empty where none are noted yet.
+    pub fn of(root: &Path) -> Durations {
         let path = root.join("target/xtask/memory.json");
-        let facts =
-            fs_err::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
-        Memory { path, facts: facts.filter(Value::is_object).unwrap_or_else(|| json!({})) }
+        let text = fs_err::read_to_string(&path).unwrap_or_default();
+        Durations { path, ..serde_json::from_str(&text).unwrap_or_default() }
     }
 
     /// How long `command` took when it last succeeded.
-    pub fn duration(&self, command: &str) -> Option<Duration> {
-        self.facts["seconds"][command]
-            .as_f64()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    pub fn last(&self, command: &str) -> Option<Duration> {
+        Duration::try_from_secs_f64(*self.seconds.get(command)?).ok()
     }
 
-    /// Remembers how long `command` took.
-    pub fn took(&mut self, command: &str, duration: Duration) {
-        if !self.facts["seconds"].is_object() {
-            self.facts["seconds"] = json!({});
-        }
-        self.facts["seconds"][command] = json!((duration.as_secs_f64() * 10.0).round() / 10.0);
-        self.save();
+    /// Notes how long `command` took.
+    pub fn note(&mut self, command: &str, took: Duration) {
+        let tenths = (took.as_secs_f64() * 10.0).round() / 10.0;
+        self.seconds.insert(command.to_owned(), tenths);
+        let _ = self.save();
     }
 
-    /// Written beside and renamed, so that a second xtask never reads half.
-    fn save(&self) {
+    /// Written beside and renamed, so that a second xtask never reads half of it.
+    fn save(&self) -> std::io::Result<()> {
         let beside = self.path.with_extension(format!("{}.tmp", std::process::id()));
-        let _ = self.path.parent().map(fs_err::create_dir_all);
-        let _ = fs_err::write(&beside, self.facts.to_string())
-            .and_then(|()| fs_err::rename(&beside, &self.path));
+        fs_err::create_dir_all(self.path.parent().unwrap_or(Path::new("")))?;
+        fs_err::write(&beside, serde_json::to_string(self)?)?;
+        fs_err::rename(&beside, &self.path)
     }
 }
 
@@ -53,19 +51,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remembers_over_runs_and_survives_nonsense() {
-        let root = std::env::temp_dir().join(format!("xtask-memory-{}", std::process::id()));
+    fn durations_last_over_runs_and_survive_nonsense() {
+        let root = std::env::temp_dir().join(format!("xtask-durations-{}", std::process::id()));
         let _ = fs_err::remove_dir_all(&root);
-        let mut memory = Memory::of(&root);
-        assert_eq!(memory.duration("full"), None);
-        memory.took("full", Duration::from_millis(190_240));
-        assert_eq!(Memory::of(&root).duration("full"), Some(Duration::from_millis(190_200)));
-
-        for text in ["[1]", "{", r#"{"seconds":7}"#, r#"{"seconds":{"full":"x"}}"#] {
+        let mut durations = Durations::of(&root);
+        assert_eq!(durations.last("full"), None);
+        durations.note("full", Duration::from_millis(190_240));
+        assert_eq!(Durations::of(&root).last("full"), Some(Duration::from_millis(190_200)));
+        for text in [
+            "[1]",
+            "{",
+            r#"{"seconds":7}"#,
+            r#"{"seconds":{"full":"x"}}"#,
+            r#"{"seconds":{"full":-1}}"#,
+        ] {
             fs_err::write(root.join("target/xtask/memory.json"), text).unwrap();
-            assert_eq!(Memory::of(&root).duration("full"), None, "{text}");
-            Memory::of(&root).took("fast", Duration::from_secs(1));
-            assert_eq!(Memory::of(&root).duration("fast"), Some(Duration::from_secs(1)));
+            assert_eq!(Durations::of(&root).last("full"), None, "{text}");
+            Durations::of(&root).note("fast", Duration::from_secs(1));
+            assert_eq!(Durations::of(&root).last("fast"), Some(Duration::from_secs(1)));
         }
         fs_err::remove_dir_all(&root).unwrap();
     }

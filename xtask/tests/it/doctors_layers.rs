@@ -1,10 +1,7 @@
 //! `doctor` on machines of which one layer broke, against a fake docker: one cause
 //! shows as one fault.
 
-use crate::{
-    doctors::*,
-    fake::{Fake, PROBE},
-};
+use crate::{doctors::*, fake::*};
 
 type Fault = fn(&mut Fake);
 
@@ -34,7 +31,7 @@ fn the_layer_that_broke_fails_alone() {
         (
             |f| {
                 f.answer(
-                    "info*",
+                    INFO,
                     1,
                     "",
                     "permission denied while trying to connect to the Docker daemon socket",
@@ -45,14 +42,14 @@ fn the_layer_that_broke_fails_alone() {
             "usermod -aG docker",
         ),
         (
-            |f| f.answer("compose version*", 0, "Docker Compose version v2.20.3\n", ""),
+            |f| f.answer("compose version", 0, "Docker Compose version v2.20.3\n", ""),
             "compose",
             "2.20.3 is too old",
             "cargo xtask up --setup",
         ),
         (
             |f| {
-                f.answer("compose*", 1, "", "docker: 'compose' is not a docker command.\n");
+                f.every("compose", 1, "", "docker: 'compose' is not a docker command.\n");
             },
             "compose",
             "Compose 2.24 or newer is missing",
@@ -67,7 +64,7 @@ fn the_layer_that_broke_fails_alone() {
         (
             |f| {
                 f.answer(
-                    "compose*config*",
+                    CONFIG,
                     1,
                     "",
                     "env file /r/.env not found: stat /r/.env: no such file or directory\n",
@@ -78,7 +75,7 @@ fn the_layer_that_broke_fails_alone() {
             "compose file names what it must hold",
         ),
         (
-            |f| f.answer("compose*config*", 0, r#"{"name":"p","services":{"api":{}}}"#, ""),
+            |f| f.answer(CONFIG, 0, r#"{"name":"p","services":{"api":{}}}"#, ""),
             "compose-file",
             "no service `backend`",
             "name the service",
@@ -105,22 +102,22 @@ fn the_layer_that_broke_fails_alone() {
         ),
         (
             |f| {
-                f.answer("*exec * python3*", 127, "", "OCI runtime exec failed: exec failed: unable to start container process: exec: \"python3\": executable file not found in $PATH: unknown\n")
+                f.python(127, "", "OCI runtime exec failed: exec failed: unable to start container process: exec: \"python3\": executable file not found in $PATH: unknown\n")
             },
             "interpreter",
             "python3 did not run (exit code 127)",
             "cargo xtask full",
         ),
         (
-            |f| f.answer("*exec * python3*", 0, &PROBE.replace("2.5.1", "2.6.0"), ""),
+            |f| f.python(0, &PROBE.replace("2.5.1", "2.6.0"), ""),
             "torch",
             "torch is 2.6.0+cu124, pinned is 2.5.1",
             "cargo xtask full",
         ),
         (
-            |f| f.answer("*exec * python3*", 0, &PROBE.replace("true}", "false}"), ""),
-            "custom-fwd",
-            "custom_fwd is missing",
+            |f| f.python(0, &PROBE.replace("true}", "false}"), ""),
+            "torch",
+            "needs torch 2.4 or newer",
             "cargo xtask full",
         ),
     ];
@@ -135,35 +132,27 @@ fn the_layer_of_the_gpu_that_broke_fails_alone() {
         (|f| f.card("0x10de\n"), "gpu-driver", "no NVIDIA driver is loaded", "Install it"),
         (
             |f| {
-                f.answer("run --rm --gpus all*", 125, "", "docker: Error response from daemon: could not select device driver \"\" with capabilities: [[gpu]].\n")
+                f.answer(&try_gpus("all", "sha256:a"), 125, "", "docker: Error response from daemon: could not select device driver \"\" with capabilities: [[gpu]].\n")
             },
             "gpu-engine",
             "cannot hand one out",
             "nvidia-container-toolkit",
         ),
         (
-            |f| {
-                f.answer(
-                    "*exec * python3*",
-                    0,
-                    &GPU_PROBE.replace("\"cuInit\": 0", "\"cuInit\": 999"),
-                    "",
-                )
-            },
+            |f| f.python(0, &GPU_PROBE.replace("\"cuInit\": 0", "\"cuInit\": 999"), ""),
             "gpu-init",
             "whatever nvidia-smi says",
             "modprobe nvidia_uvm",
         ),
         (
-            |f| f.answer("*exec * python3*", 0, &GPU_PROBE.replace("[[8, 0]]", "[[12, 0]]"), ""),
+            |f| f.python(0, &GPU_PROBE.replace("[[8, 0]]", "[[12, 0]]"), ""),
             "gpu-arch",
             "no code for this GPU",
             "torch 2.7",
         ),
         (
             |f| {
-                f.answer(
-                    "*exec * python3*",
+                f.python(
                     0,
                     &GPU_PROBE
                         .replace("+cu124", "+cpu")
@@ -191,9 +180,9 @@ fn the_layer_of_the_gpu_that_broke_fails_alone() {
 fn a_service_that_still_has_its_gpu_is_left_alone_where_the_engine_lost_it() {
     let mut fake = on_gpu();
     let refusal = "nvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown.\n";
-    fake.answer("run --rm --gpus all*", 125, "", refusal);
+    fake.answer(&try_gpus("all", "sha256:a"), 125, "", refusal);
     let recreate = " DRY-RUN MODE -  Container p-backend-1  Recreate\n";
-    fake.answer("compose*docker-compose.cpu.yml*--dry-run up*", 0, recreate, "");
+    fake.answer(&compose(DRIFT), 0, recreate, "");
     let run = fake.xtask(&["doctor", "container", "gpu"]);
     run.fails(
         1,
@@ -210,22 +199,17 @@ fn the_engine_is_asked_for_the_gpus_that_the_service_asks_for() {
         r#"{{"name":"p","services":{{"backend":{{"build":{{"context":"{}","dockerfile":"Dockerfile"}},"gpus":[{{"count":2}}]}}}}}}"#,
         build.display()
     );
-    fake.answer("compose*config --format json", 0, &config, "");
-    fake.answer("ps --all*", 0, "", "");
-    fake.answer("compose exec*", 1, "", "service \"backend\" is not running\n");
-    fake.answer("run --rm --gpus 2*", 125, "", "docker: Error response from daemon: nvidia-container-cli: device error: 1: unknown device: unknown.\n");
-    fake.answer("run --rm --interactive*--entrypoint python3*", 0, PROBE, "");
+    fake.answer(CONFIG, 0, &config, "");
+    fake.no_container();
+    fake.python(1, "", "service \"backend\" is not running\n");
+    fake.answer(&try_gpus("2", "sha256:a"), 125, "", "docker: Error response from daemon: nvidia-container-cli: device error: 1: unknown device: unknown.\n");
+    fake.python_in_image("", 0, PROBE, "");
     let run = fake.xtask(&["doctor"]);
     run.fails(1, &["✗ GPU access", "device error: 1", "✓ Python         3.11.2"]);
     assert_eq!(run.stdout.matches('✗').count(), 1, "{}", run.text());
     // A container that does not start says nothing about the image.
-    fake.answer("run --rm --gpus 2*", 0, "", "");
-    fake.answer(
-        "run --rm*--entrypoint python3*",
-        125,
-        "",
-        "docker: Error response from daemon: x\n",
-    );
+    fake.answer(&try_gpus("2", "sha256:a"), 0, "", "");
+    fake.python_in_image("--gpus 2", 125, "", "docker: Error response from daemon: x\n");
     fake.xtask(&["doctor"]).fails(1, &["? Python         python3 did not run (exit code 125)"]);
 }
 
@@ -233,7 +217,7 @@ fn the_engine_is_asked_for_the_gpus_that_the_service_asks_for() {
 fn a_file_that_takes_the_gpu_away_is_named() {
     let mut fake = on_gpu();
     fake.repo.set("COMPOSE_FILE", "docker-compose.yml:docker-compose.cpu.yml");
-    fake.answer("compose*config --format json", 0, r#"{"name":"p","services":{"backend":{}}}"#, "");
+    fake.answer(CONFIG, 0, r#"{"name":"p","services":{"backend":{}}}"#, "");
     fake.xtask(&["doctor", "gpu"]).fails(
         1,
         &["✗ GPU request    COMPOSE_FILE names docker-compose.cpu.yml", "next: Take that file out"],
@@ -243,9 +227,10 @@ fn a_file_that_takes_the_gpu_away_is_named() {
 #[test]
 fn an_image_without_a_shell_hides_no_card() {
     let mut fake = on_gpu();
-    fake.answer("exec c1 sh*", 127, "", "no sh\n");
-    fake.answer("run --rm*--entrypoint sh sha256:a *", 127, "", "no sh\n");
-    fake.answer("image ls --no-trunc*", 0, "sha256:other 9MB\n", "");
+    fake.answer(&format!("{LOOK_IN_CONTAINER} {LOOK}"), 127, "", "no sh\n");
+    fake.answer(&look_in_image("sha256:a"), 127, "", "no sh\n");
+    fake.answer(SOME_IMAGES, 0, "sha256:other 9MB\n", "");
+    fake.answer(&look_in_image("sha256:other"), 0, GPU_MACHINE, "");
     fake.xtask(&["doctor", "gpu-card"]).ok();
     assert!(fake.log().contains("--entrypoint sh sha256:other"), "{}", fake.log());
 }
@@ -266,10 +251,10 @@ fn an_env_file_that_is_no_text_is_named() {
 fn a_port_that_another_program_holds() {
     let mut fake = on_cpu();
     let config = r#"{"name":"p","services":{"backend":{"image":"p-backend","ports":[{"host_ip":"127.0.0.1","published":"8000"}]}}}"#;
-    fake.answer("compose*config --format json", 0, config, "");
-    fake.answer("ps --all*", 0, "", "");
-    fake.answer("run --rm --interactive*", 0, PROBE, "");
-    fake.answer("run --rm*--publish 127.0.0.1:8000:1*", 125, "", "docker: Error response from daemon: driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:8000 failed: port is already allocated.\n");
+    fake.answer(CONFIG, 0, config, "");
+    fake.no_container();
+    fake.python_in_image("", 0, PROBE, "");
+    fake.answer(&try_port("127.0.0.1:8000", "sha256:a"), 125, "", "docker: Error response from daemon: driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:8000 failed: port is already allocated.\n");
     fake.xtask(&["doctor"]).fails(
         1,
         &[
@@ -279,7 +264,7 @@ fn a_port_that_another_program_holds() {
             "next: End what holds it",
         ],
     );
-    fake.answer("run --rm*--publish 127.0.0.1:8000:1*", 0, "", "");
+    fake.answer(&try_port("127.0.0.1:8000", "sha256:a"), 0, "", "");
     fake.xtask(&["doctor"])
         .fails(1, &["✓ port           127.0.0.1:8000 is free", "✗ container      there is none"]);
 }
@@ -288,10 +273,10 @@ fn a_port_that_another_program_holds() {
 fn a_service_that_is_down_is_probed_with_the_gpus_it_asks_for() {
     let mut fake = on_gpu();
     fake.repo.write(".env", "CUDA_VISIBLE_DEVICES=0\n");
-    fake.answer("ps --all*", 0, "", "");
-    fake.answer("compose exec*", 1, "", "service \"backend\" is not running\n");
-    fake.answer("run --rm*--entrypoint sh *", 0, GPU_MACHINE, "");
-    fake.answer("run --rm*--gpus all*--entrypoint python3*", 0, GPU_PROBE, "");
+    fake.no_container();
+    fake.python(1, "", "service \"backend\" is not running\n");
+    fake.answer(&look_in_image("sha256:a"), 0, GPU_MACHINE, "");
+    fake.python_in_image("--gpus all", 0, GPU_PROBE, "");
     let run = fake.xtask(&["doctor"]);
     run.fails(
         1,
@@ -304,8 +289,8 @@ fn a_service_that_is_down_is_probed_with_the_gpus_it_asks_for() {
     assert!(fake.log().contains("--name xtask-"), "{}", fake.log());
     // Where they are refused, that is the fault, and Python is asked without.
     let refusal = "docker: Error response from daemon: could not select device driver \"\" with capabilities: [[gpu]].\n";
-    fake.answer("run --rm*--gpus all*", 125, "", refusal);
-    fake.answer("run --rm --interactive*--entrypoint python3*", 0, PROBE, "");
+    fake.answer(&try_gpus("all", "sha256:a"), 125, "", refusal);
+    fake.python_in_image("", 0, PROBE, "");
     fake.xtask(&["doctor"]).fails(
         1,
         &["! container      it cannot be started", "✓ torch          2.5.1+cu124", "✗ GPU access "],

@@ -1,5 +1,5 @@
 //! An engine of a test's own, which can be stopped, killed, or run out of disk
-//! without harm to anybody else. It needs root on Linux, and `dockerd`.
+//! without harm to others. It needs root on Linux, and `dockerd`.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     common::Run,
-    service::{required, skipped},
+    service::{full, has_engine, required, skipped},
 };
 
 /// The image that the tests' images are built on.
@@ -28,6 +28,9 @@ impl Engine {
     /// Starts it with [`BASE`] on a disk of that many megabytes; none, and said
     /// so, where that cannot be done.
     pub fn start(megabytes: u32) -> Option<Engine> {
+        if !full() || !has_engine() {
+            return None;
+        }
         let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
         let dockerd = Command::new("dockerd").arg("--version").stdout(Stdio::null()).status();
         if !cfg!(target_os = "linux") || !root || dockerd.is_err() {
@@ -36,8 +39,8 @@ impl Engine {
             return None;
         }
         let name = thread::current().name().unwrap_or_default().replace(':', "-");
-        let directory =
-            std::env::temp_dir().join(format!("xtask-engine-{}-{name}", std::process::id()));
+        // Not below TMPDIR: the path of a socket ends at 108 bytes.
+        let directory = PathBuf::from(format!("/tmp/xtask-engine-{}-{name}", std::process::id()));
         fs_err::create_dir_all(directory.join("disk")).unwrap();
         fs_err::write(directory.join("daemon.json"), "{}").unwrap();
         let (size, disk) = (format!("size={megabytes}m"), directory.join("disk"));

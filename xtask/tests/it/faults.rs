@@ -186,7 +186,7 @@ fn faults_while_building() {
         ("an image with the wrong torch", PYTHON.replace("v=$(", "v=2.6.0 #(")),
     ] {
         m.service.write("backend/python3", &python);
-        m.refuses(fault, &["full"], &["not fit to serve"]);
+        m.refuses(fault, &["full"], &["does not pass the check"]);
     }
     m.service.write("backend/python3", PYTHON);
 
@@ -252,7 +252,7 @@ fn faults_while_swapping() {
         m.bears("  and back", &["rollback"]);
         assert_eq!(m.service.inspect(&m.service.container(), "{{.Image}}"), image, "{fault}");
         let run = m.service.xtask(&["full", "--timeout", "8"]);
-        run.fails(1, &[text, "the image before serves again"]);
+        run.fails(1, &[text, "rolled back to the previous image"]);
         m.note(fault, "full", &run);
         assert_eq!(m.service.inspect(&m.service.container(), "{{.Image}}"), image, "{fault}");
         assert!(m.answers(), "{fault}");
@@ -265,13 +265,13 @@ fn faults_while_swapping() {
     m.refuses(
         "a service that it depends on is not healthy",
         &["restart", "up"],
-        &["what `backend` depends on does not come up", "hint: docker compose logs --tail 50 db"],
+        &["what `backend` depends on does not start", "hint: docker compose logs --tail 50 db"],
     );
     m.service.write("backend/app.sh", &format!("{APP}# new\n"));
     m.refuses(
         "a dependency is unhealthy, and the code is new",
         &["fast", "full"],
-        &["what `backend` depends on does not come up", "hint: docker compose logs --tail 50 db"],
+        &["what `backend` depends on does not start", "hint: docker compose logs --tail 50 db"],
     );
     m.service.docker(&["compose", "rm", "--stop", "--force", "db"]);
     m.service.write("docker-compose.yml", COMPOSE_FILE);

@@ -1,14 +1,17 @@
 //! Decisions, machines with and without a GPU, and usage, against a fake docker.
 
-use crate::fake::{CONTAINER, Fake, snapshot};
+use crate::{common::Run, fake::*};
 
 #[test]
 fn nothing_to_do() {
     let fake = Fake::serving();
     snapshot(
         &fake.xtask(&["up"]),
-        "none: it runs, from the current sources and configuration\n\
-         `backend` answers on http://127.0.0.1:8000\n--- stderr\n--- exit 0\n",
+        r#"none: it runs, from the current sources and configuration
+`backend` answers on http://127.0.0.1:8000
+--- stderr
+--- exit 0
+"#,
     );
 }
 
@@ -43,44 +46,11 @@ fn status_for_programs() {
 }
 
 #[test]
-fn a_dry_run_of_a_first_build_asks_but_changes_nothing() {
-    let mut fake = Fake::serving();
-    fake.no_image();
-    snapshot(
-        &fake.xtask(&["up", "--dry-run"]),
-        "full: there is no image `p-backend:latest` yet\n\
-         without an NVIDIA card, known once there is an image, docker-compose.cpu.yml is added\n\
-         would run: docker compose --file docker-compose.yml --file - --progress plain build --no-cache backend   \
-         # stdin: services: {backend: {image: …, build: {tags: !reset []}}}\n\
-         would run: docker run --rm --interactive --name xtask-<digest>-0 --network none --entrypoint python3 localhost/xtask/p-backend:building-<digest> -   \
-         # stdin: xtask/src/python/probe.py\n\
-         would run: docker tag localhost/xtask/p-backend:building-<digest> localhost/xtask/p-backend:<digest>-<digest>\n\
-         would run: docker tag localhost/xtask/p-backend:building-<digest> p-backend:latest\n\
-         would run: docker import …   # the record of what the image was built from\n\
-         would run: docker compose up --detach --no-build backend\n\
-         would run: docker image rm …   # the superseded image and its names, if the build yields another\n\
-         would run: docker buildx prune --filter id=…   # the build cache that only it used\n\
-         --- stderr\n--- exit 0\n",
-    );
-    for line in fake.log().lines() {
-        let asks = [
-            "info",
-            "ps",
-            "image inspect",
-            "compose config",
-            "compose --file docker-compose.yml --file docker-compose.cpu.yml --progress plain --dry-run",
-            "compose --progress plain --dry-run",
-        ];
-        assert!(asks.iter().any(|ask| line.starts_with(ask)), "{line}");
-    }
-}
-
-#[test]
 fn a_container_that_goes_while_it_is_looked_at_is_none() {
     let mut fake = Fake::serving();
-    fake.answer("container inspect c1", 1, "[]\n", "Error: No such container: c1\n");
+    fake.answer(CONTAINER_INSPECT, 1, "[]\n", "Error: No such container: c1\n");
     let said = fake.xtask(&["status"]).ok();
-    assert!(said.starts_with("restart: there is no container"), "{said}");
+    assert!(said.starts_with("restart: there is no container\n"), "{said}");
 }
 
 #[test]
@@ -88,7 +58,7 @@ fn other_projects_containers_make_no_difference() {
     let mut fake = Fake::serving();
     let other = CONTAINER.replace("\"p\"", "\"other\"").replace("\"c1\"", "\"c0\"");
     let both = format!("{},{}", other.trim_end_matches(']'), CONTAINER.trim_start_matches('['));
-    fake.answer("ps --all*", 0, "c0\nc1\n", "");
+    fake.answer(CONTAINERS, 0, "c0\nc1\n", "");
     fake.answer("container inspect c0 c1", 0, &both, "");
     assert!(fake.xtask(&["status"]).ok().starts_with("none: "), "{}", fake.log());
     // One that cannot be looked at is left out.
@@ -98,7 +68,7 @@ fn other_projects_containers_make_no_difference() {
         "[]\n",
         "Error: removal of container c0 is in progress\n",
     );
-    fake.answer("ps --all*project=p*", 0, "c1\n", "");
+    fake.answer(CONTAINERS_OF_PROJECT, 0, "c1\n", "");
     assert!(fake.xtask(&["status"]).ok().starts_with("none: "), "{}", fake.log());
 }
 
@@ -106,19 +76,21 @@ fn other_projects_containers_make_no_difference() {
 fn what_xtask_adds_to_the_environment_is_no_drift() {
     let mut fake = Fake::serving();
     fake.script(
-        "compose*--dry-run up*",
+        &compose(DRIFT),
         "echo \" DRY-RUN MODE -  Container p-backend-1  ${GOGC:+Recreate}\"",
     );
     assert!(fake.xtask(&["status"]).ok().starts_with("none: "), "{}", fake.log());
 }
 
 #[test]
-fn expectations_come_from_the_last_run() {
+fn the_last_duration_is_named() {
     let fake = Fake::serving();
     fake.repo.write("target/xtask/memory.json", r#"{"seconds":{"restart":190}}"#);
     let said = fake.xtask(&["restart", "--dry-run"]).ok();
     assert!(
-        said.starts_with("restart: nothing calls for it, but you ask (3 min 10 s last time)"),
+        said.starts_with(
+            "restart: requested explicitly; nothing has changed (3 min 10 s last time)"
+        ),
         "{said}"
     );
 }
@@ -140,24 +112,21 @@ fn a_machine_with_a_wired_card_runs_on_it() {
 fn a_card_out_of_dockers_reach_stops_everything() {
     let mut fake = Fake::serving();
     fake.card("0x8086\n0x10de\n");
-    fake.answer(
-        "run --rm --gpus all*",
-        125,
-        "",
-        "could not select device driver \"\" with capabilities: [[gpu]]",
-    );
+    let refusal = "could not select device driver \"\" with capabilities: [[gpu]]";
+    fake.answer(&try_gpus("all", "sha256:a"), 125, "", refusal);
     for command in ["up", "restart", "fast", "full", "status"] {
-        fake.xtask(&[command]).fails(
-            1,
-            &[
-                "has an NVIDIA card, but Docker cannot reach it",
-                "hint: install nvidia-container-toolkit on the engine's machine",
-            ],
-        );
-        assert!(
-            !fake.log().contains("restart") && !fake.log().contains("plain build"),
-            "{}",
-            fake.log()
+        // Docker has no answer to a command that changes something.
+        snapshot(
+            &fake.xtask(&[command]),
+            r#"--- stderr
+error: the engine's machine has an NVIDIA card, but Docker cannot reach it
+
+hint: install nvidia-container-toolkit on the engine's machine and configure Docker for it
+hint: sudo apt-get install nvidia-container-toolkit   # from NVIDIA's own package source
+hint: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker
+hint: XTASK_DEVICE=cpu cargo xtask up   # to run on the CPU all the same
+--- exit 1
+"#,
         );
     }
     fake.repo.set("XTASK_DEVICE", "cpu");
@@ -168,7 +137,7 @@ fn a_card_out_of_dockers_reach_stops_everything() {
 fn an_engine_that_hands_out_gpus_without_listing_a_runtime_is_believed() {
     let mut fake = Fake::serving();
     fake.card("0x10de\n");
-    fake.answer("run --rm --gpus all*", 0, "", "");
+    fake.answer(&try_gpus("all", "sha256:a"), 0, "", "");
     assert!(fake.xtask(&["status"]).ok().contains("| device: gpu"));
 }
 
@@ -185,7 +154,12 @@ fn a_wrong_device_is_wrong_usage() {
     fake.repo.write(".env", "XTASK_DEVICE=cuda\n");
     snapshot(
         &fake.xtask(&["up"]),
-        "--- stderr\nerror: XTASK_DEVICE is `cuda`\nhint: set XTASK_DEVICE to gpu, cpu or auto\n--- exit 2\n",
+        r#"--- stderr
+error: XTASK_DEVICE is `cuda`
+
+hint: set XTASK_DEVICE to gpu, cpu or auto
+--- exit 2
+"#,
     );
     fake.repo.set("XTASK_DEVICE", "cpu");
     fake.xtask(&["up"]).ok();
@@ -214,7 +188,7 @@ fn help_fits_a_screen_and_every_command_has_an_example() {
         "{help}"
     );
     assert!(help.contains("What `up` decides:"), "{help}");
-    for command in ["up", "restart", "fast", "full", "status", "doctor"] {
+    for command in ["up", "restart", "fast", "full", "rollback", "status", "doctor"] {
         let help = fake.xtask(&[command, "--help"]).ok();
         assert!(
             help.contains("Example") && help.contains(&format!("  cargo xtask {command}")),
@@ -228,13 +202,28 @@ fn help_fits_a_screen_and_every_command_has_an_example() {
 fn setup_says_what_it_installs_and_passes_the_scripts_code_on() {
     let fake = Fake::serving();
     fake.repo.write("xtask/setup-debian", "echo 'setup: run me as root' >&2; exit 7\n");
-    let said = fake.xtask(&["up", "--setup", "--dry-run"]).ok();
-    assert!(
-        said.starts_with("setup, where missing: Docker Engine")
-            && said.contains("would run: sh xtask/setup-debian"),
-        "{said}"
+    snapshot(
+        &fake.xtask(&["up", "--setup", "--dry-run"]),
+        r#"setup, where missing: Docker Engine, Compose v2 and buildx (Debian packages), and the base image
+would run: sh xtask/setup-debian
+none: it runs, from the current sources and configuration
+
+--- stderr
+--- exit 0
+"#,
     );
-    fake.xtask(&["up", "--setup"]).fails(7, &["setting up this machine", "run me as root"]);
+    snapshot(
+        &fake.xtask(&["up", "--setup"]),
+        r#"setup, where missing: Docker Engine, Compose v2 and buildx (Debian packages), and the base image
+--- stderr
+setup: run me as root
+error: setting up this machine
+  because: `sh xtask/setup-debian` exited with 7
+
+hint: cargo xtask doctor
+--- exit 7
+"#,
+    );
     assert_eq!(fake.log(), "", "nothing else is done on a machine that is not ready");
     fake.repo.write("xtask/setup-debian", "exit 0\n");
     fake.xtask(&["up", "--setup"]).ok();
@@ -247,21 +236,27 @@ fn up_fetches_missing_sources_and_goes_on_without_them() {
     let upstream = fake.repo.root.join("upstream");
     fs_err::rename(&upstream, fake.repo.root.join("away")).unwrap();
 
-    let said = fake.xtask(&["up", "--dry-run"]).ok();
-    assert!(said.starts_with("would run: git "), "{said}");
-    let run = fake.xtask(&["up"]);
-    run.fails(
-        0,
-        &[
-            "going on without Step1X-3D's sources: `git",
-            "hint: git submodule update --init backend/Step1X-3D",
-            "none: it runs",
-        ],
+    snapshot(
+        &fake.xtask(&["up", "--dry-run"]),
+        r#"would run: git -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=30 submodule update --init --depth 1 --progress backend/Step1X-3D
+none: it runs, from the current sources and configuration
+
+--- stderr
+--- exit 0
+"#,
     );
+    let said = fake.xtask(&["up"]);
+    assert!(
+        said.stderr.contains("hint: git submodule update --init backend/Step1X-3D"),
+        "{}",
+        said.text()
+    );
+    assert!(said.ok().contains("none: it runs"));
     fs_err::rename(fake.repo.root.join("away"), &upstream).unwrap();
     let said = fake.xtask(&["up", "--dry-run"]).ok();
     assert!(said.contains("submodule update"), "{said}");
-    fake.xtask(&["up"]);
+    fake.xtask(&["up", "--dry-run"]).ok();
+    Run::of(fake.repo.command(env!("CARGO_BIN_EXE_xtask"), &["up"]));
     assert!(fake.repo.root.join("backend/Step1X-3D/step1x3d_geometry/__init__.py").is_file());
     assert!(!fake.xtask(&["up", "--dry-run"]).stdout.contains("submodule"));
 }

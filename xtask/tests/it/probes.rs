@@ -124,7 +124,7 @@ fn facts(printed: &str) -> Map<String, Value> {
 fn under(fake: &mut Fake, python: &str, seconds: u32, parts: &str) {
     let skip = "while [ \"$1\" != 50 ]; do shift; done; shift";
     let script = format!("{skip}; exec {python} - {seconds} \"$@\"");
-    fake.script(&format!("*exec * python3 - 50 {parts}"), &script);
+    fake.python_script(parts, &script);
 }
 
 /// As much of torch as the probe asks for, of a given version.
@@ -301,7 +301,12 @@ fn packages_are_read_and_compared() {
         None => assert!(said["unmet_unknown"].as_str().unwrap().contains("packaging"), "{said:?}"),
     }
     fake.repo.write("backend/requirements.txt", "torch==2.5.1\ntwo==2.0\n");
-    fake.answer("image inspect *.record", 1, "[]\n", "Error: No such image\n");
+    fake.answer(
+        "image inspect localhost/xtask/p-backend:<digest>-<digest>.record",
+        1,
+        "[]\n",
+        "Error: No such image\n",
+    );
     under(&mut fake, &place.python(&variables), 120, "packages driver");
     fake.xtask(&["doctor", "interpreter", "pins"])
         .fails(1, &["✓ Python         3.", "✗ pins           two is 1.5, pinned is 2.0"]);
@@ -404,7 +409,7 @@ fn the_real_torch_on_a_driver_that_fails() {
         let said = facts(&printed);
         assert!(said["why"].as_str().unwrap().contains(torch_says), "{said:?}");
         assert_eq!(said["cuda"], "12.4");
-        fake.answer("*exec * python3*", 0, &printed, "");
+        fake.python(0, &printed, "");
         fake.xtask(&["doctor", "torch", "gpu"]).fails(
             1,
             &[

@@ -1,13 +1,17 @@
 //! A service of its own on a real engine, for one test.
 //!
 //! Without an engine the tests say that they are skipped; with
-//! XTASK_TEST_ENGINE=required that is a failure.
+//! XTASK_TEST_ENGINE=required that is a failure. All but one real pass through each
+//! command take minutes, and run with XTASK_TEST_FULL=1 alone.
 
 use std::{
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     common::{COMPOSE_FILE, Repo, Run, Running},
-    engine::Engine,
+    engine::{self, Engine},
 };
 
 /// A repository with a compose project of its own on the engine, both removed
@@ -53,14 +57,55 @@ pub fn required() -> bool {
     std::env::var("XTASK_TEST_ENGINE").is_ok_and(|value| value == "required")
 }
 
+/// Whether the tests that take minutes run, too; says once that they do not.
+pub fn full() -> bool {
+    static SAID: Once = Once::new();
+    let full = std::env::var("XTASK_TEST_FULL").is_ok_and(|value| value == "1");
+    if !full {
+        SAID.call_once(|| {
+            let _ = writeln!(
+                std::io::stderr(),
+                "left out: what takes minutes (the matrix of faults, outages, every form of a \
+                 build). To run it, too: XTASK_TEST_FULL=1 cargo test"
+            );
+        });
+    }
+    full
+}
+
+/// Why no engine can be used for tests; asked once.
+fn engine_trouble() -> Option<&'static str> {
+    static TROUBLE: OnceLock<Option<&str>> = OnceLock::new();
+    *TROUBLE.get_or_init(|| {
+        let succeeds = |args: &[&str]| {
+            let output = Command::new("docker").args(args).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        if !succeeds(&["version", "--format", "{{.Server.Version}}"]) {
+            return Some("no Docker engine answers");
+        }
+        let has_base = succeeds(&["image", "inspect", engine::BASE]);
+        (!has_base).then_some("the engine lacks debian:bookworm-slim: cargo xtask up --setup")
+    })
+}
+
+/// Whether tests can use the default engine; says where they cannot.
+pub fn has_engine() -> bool {
+    let Some(trouble) = engine_trouble() else { return true };
+    assert!(!required(), "XTASK_TEST_ENGINE=required, but {trouble}");
+    skipped(trouble);
+    false
+}
+
 impl Service {
-    /// Nothing built yet; none without an engine.
+    /// Nothing built yet; none without an engine, and outside of a full run.
     pub fn new() -> Option<Service> {
-        let engine =
-            Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
-        if !engine.is_ok_and(|output| output.status.success()) {
-            assert!(!required(), "no Docker engine answers, and XTASK_TEST_ENGINE=required");
-            skipped("no Docker engine answers");
+        if full() { Service::in_every_run() } else { None }
+    }
+
+    /// The same in every run.
+    pub fn in_every_run() -> Option<Service> {
+        if !has_engine() {
             return None;
         }
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -119,15 +164,19 @@ impl Service {
         second
     }
 
-    /// Whether somebody holds the project's lock and has signed.
+    /// Whether a process holds the project's lock and has signed.
     pub fn locked(&self) -> bool {
+        self.locks().iter().any(|path| fs_err::metadata(path).is_ok_and(|file| file.len() > 0))
+    }
+
+    fn locks(&self) -> Vec<PathBuf> {
         let prefix = format!("xtask-{}-", self.project);
         let entries = fs_err::read_dir("/tmp").unwrap().filter_map(Result::ok);
-        let mut locks = entries.filter(|entry| {
+        let locks = entries.filter(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             name.starts_with(&prefix) && name.ends_with(".lock")
         });
-        locks.any(|entry| fs_err::metadata(entry.path()).is_ok_and(|file| file.len() > 0))
+        locks.map(|entry| entry.path()).collect()
     }
 
     /// Starts xtask and returns while it runs.
@@ -228,6 +277,9 @@ impl Drop for Service {
     fn drop(&mut self) {
         if self.borrowed {
             return;
+        }
+        for lock in self.locks() {
+            let _ = fs_err::remove_file(lock);
         }
         let ours = format!("label=com.docker.compose.project={}", self.project);
         let dangling =

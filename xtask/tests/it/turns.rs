@@ -14,7 +14,7 @@ fn full_goes_back_when_the_new_image_does_not_serve() {
     run.fails(
         1,
         &[
-            "the new container does not serve; the image before serves again",
+            "the new container does not serve; rolled back to the previous image",
             "exit code 3",
             "backend:failed",
         ],
@@ -33,7 +33,7 @@ fn full_goes_back_when_the_new_image_does_not_serve() {
 #[test]
 fn rollback_undoes_failed_fasts_and_nothing_else() {
     let service = need!(Service::serving());
-    service.xtask(&["rollback"]).fails(1, &["there is nothing to go back to"]);
+    service.xtask(&["rollback"]).fails(1, &["there is no previous image"]);
     let old = service.inspect(&service.image_name(), "{{.Id}}");
     for message in ["first failure", "second failure"] {
         service.write("backend/app.sh", &format!("echo {message}; exit 3\n"));
@@ -45,7 +45,7 @@ fn rollback_undoes_failed_fasts_and_nothing_else() {
     service.xtask(&["rollback"]).ok();
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), old);
     assert!(service.running());
-    service.xtask(&["rollback"]).fails(1, &["there is nothing to go back to"]);
+    service.xtask(&["rollback"]).fails(1, &["there is no previous image"]);
     service.write("backend/app.sh", &format!("{}# mended\n", common::APP));
     service.xtask(&["up"]).ok();
     service.decides("none", "it runs");
@@ -66,7 +66,7 @@ fn the_way_back_leads_to_what_served() {
     service.docker(&["compose", "build", "--quiet", "backend"]);
     let by_hand = service.inspect(&service.image_name(), "{{.Id}}");
     service.write("backend/app.sh", "exit 5\n");
-    service.xtask(&["full"]).fails(1, &["the image before serves again", "exit code 5"]);
+    service.xtask(&["full"]).fails(1, &["rolled back to the previous image", "exit code 5"]);
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
     // Not ours to remove.
     assert_eq!(service.inspect(&by_hand, "{{.Id}}"), by_hand);
@@ -77,9 +77,9 @@ fn the_way_back_leads_to_what_served() {
     service.write(".env", "READY=1\n");
     service.xtask(&["up"]).ok();
     let served = service.inspect(&service.container(), "{{.Image}}");
-    service.xtask(&["rollback"]).fails(1, &["there is nothing to go back to"]);
+    service.xtask(&["rollback"]).fails(1, &["there is no previous image"]);
     service.write("backend/app.sh", "exit 7\n");
-    service.xtask(&["full"]).fails(1, &["the image before serves again"]);
+    service.xtask(&["full"]).fails(1, &["rolled back to the previous image"]);
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
 }
 
@@ -101,7 +101,7 @@ fn an_image_that_lost_its_name_is_still_what_served() {
     let served = service.inspect(&service.container(), "{{.Image}}");
     service.docker(&["image", "rm", &service.image_name()]);
     service.write("backend/app.sh", "exit 5\n");
-    service.xtask(&["full"]).fails(1, &["the image before serves again", "exit code 5"]);
+    service.xtask(&["full"]).fails(1, &["rolled back to the previous image", "exit code 5"]);
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
 }
 
@@ -137,7 +137,7 @@ fn names_are_given_back_as_they_were() {
     service.write("docker-compose.yml", &compose.replace("build: ./backend", &build));
     let before = names(&service);
     service.write("backend/app.sh", &format!("exit 7\n{}", common::APP));
-    service.xtask(&["full"]).fails(1, &["the image before serves again", "exit code 7"]);
+    service.xtask(&["full"]).fails(1, &["rolled back to the previous image", "exit code 7"]);
     assert_eq!(names(&service), before);
 
     // What served cannot start a second time.
@@ -146,7 +146,11 @@ fn names_are_given_back_as_they_were() {
     service.write("backend/app.sh", "exit 8\n");
     service.xtask(&["full"]).fails(
         1,
-        &["nor does the image before", "going back failed: ", "hint: cargo xtask rollback"],
+        &[
+            "and the previous image does not either",
+            "rolling back failed: ",
+            "hint: cargo xtask rollback",
+        ],
     );
 }
 
@@ -172,7 +176,7 @@ fn ctrl_c_while_waiting_for_the_new_container() {
     service.xtask(&["rollback"]).ok();
     interrupt("full").fails(
         130,
-        &["interrupted before the new container answered; the image before serves again"],
+        &["interrupted before the new container answered; rolled back to the previous image"],
     );
     assert_eq!(service.inspect(&service.container(), "{{.Image}}"), served);
     assert!(service.running());

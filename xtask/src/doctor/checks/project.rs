@@ -1,227 +1,133 @@
-//! The clone, and what the engine's machine has to offer it.
+//! The clone: its settings, compose file, sources and requirements.
 
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::commands::sources;
-use crate::deploy::device;
-use crate::deploy::preflight;
+use super::cuda::{RESTART, VISIBLE};
+use crate::deploy::device::SETTING;
 use crate::docker::{SERVICE, files};
-use crate::doctor::{Facts, Finding, Fix, Status, finding::Remedy};
-use crate::error::Failure;
+use crate::doctor::{Facts, Finding, Fix, Judgement};
+use crate::error::{Failure, Kind};
 use crate::image::requirements::PATH;
-use crate::ui::report;
+use crate::image::sources;
 
-/// Bytes that a full build needs while both images are there.
-const BUILD: u64 = 20_000_000_000;
+/// The names that an env file sets, each with whether its value is empty.
+type Names = Vec<(String, bool)>;
 
-/// Bytes of memory below which building and loading torch gets slow or killed.
-const MEMORY: u64 = 8_000_000_000;
-
-/// .env and its example, by the names in them; values stay out.
+/// .env and .env.example by their names, without values; none where there is none.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct EnvFile {
-    /// Each with whether its value is empty; none where there is no .env.
-    pub names: Option<Vec<(String, bool)>>,
-    /// What .env.example sets, rather than only mentions.
-    pub example: Vec<String>,
-    /// Whether there is a .env.example.
-    pub has_example: bool,
-    /// XTASK_DEVICE is none of the words it may be.
-    pub wrong_device: bool,
+pub struct EnvFiles {
+    pub own: Option<Names>,
+    pub example: Option<Names>,
 }
 
-impl EnvFile {
-    /// # Errors
-    /// When one of the files is there and can't be read.
-    pub fn read(root: &Path, wrong_device: bool) -> Result<EnvFile> {
-        let read = |name: &str| -> Result<_> {
+impl EnvFiles {
+    /// Fails when one of the files is there and can't be read.
+    pub fn read(root: &Path) -> Result<EnvFiles> {
+        let names = |name: &str| -> Result<Option<Names>> {
             let path = root.join(name);
-            let text = path.is_file().then(|| fs_err::read_to_string(path)).transpose();
-            let text = text.map_err(|error| {
+            if !path.is_file() {
+                return Ok(None);
+            }
+            let text = fs_err::read_to_string(path).map_err(|error| {
                 Failure::new(format!("{name} cannot be read: {error}"))
                     .advice(format!("Save {name} as UTF-8, and see that you may read it."))
             })?;
-            Ok(text.map(|text| files::keys(&text)))
+            Ok(Some(files::keys(&text)))
         };
-        let example = read(".env.example")?;
-        Ok(EnvFile {
-            names: read(".env")?,
-            has_example: example.is_some(),
-            example: example.into_iter().flatten().map(|(name, _)| name).collect(),
-            wrong_device,
-        })
+        Ok(EnvFiles { example: names(".env.example")?, own: names(".env")? })
     }
 }
 
-/// .env against .env.example, without a look at any value.
-pub fn env(facts: &Facts) -> Finding {
-    let file = match facts.env_file() {
-        Ok(file) => file,
-        Err(trouble) => return Finding::of(&trouble),
+/// .env against .env.example, without looking at any value.
+pub fn env(facts: &Facts) -> Judgement {
+    let files = match facts.env_files() {
+        Ok(files) => files,
+        Err(trouble) => return Ok(Finding::fault(trouble)),
     };
-    let (project, trouble) = (facts.project().ok(), facts.project().err());
-    if file.wrong_device {
-        return Finding::fail(format!("{} is none of gpu, cpu and auto", device::SETTING))
-            .remedy("Correct it in the environment or in .env.", &[]);
+    // The error itself would show a value.
+    if facts.requested().is_err() {
+        return Ok(Finding::fail(format!("{SETTING} is none of gpu, cpu and auto"))
+            .remedy("Correct it in the environment or in .env.", &[]));
     }
-    let copy = |finding: Finding| match file.has_example {
-        true => finding
-            .remedy("Start from the example.", &["cp .env.example .env", "cargo xtask up"])
-            .fix(Fix::EnvFile),
-        false => finding.remedy("Write it; the compose file names what it must hold.", &[]),
-    };
-    let Some(names) = &file.names else {
-        // "env file /r/.env not found: stat /r/.env: no such file or directory"
-        let needed =
-            trouble.is_some_and(|t| t.says.contains("env file") && t.says.contains("not found"));
-        return match &*file.example {
-            _ if needed => copy(Finding::fail("missing, and the compose file needs it")),
-            [] => Finding::ok("none, and none is needed"),
-            names => {
-                copy(Finding::warn(format!("missing; .env.example sets {}", names.join(", "))))
-            }
+    let example = files.example.iter().flatten().map(|(name, _)| &**name);
+    let Some(names) = &files.own else {
+        let example: Vec<_> = example.collect();
+        let needed = facts.project().is_err_and(|trouble| trouble.kind == Kind::EnvFileMissing);
+        let finding = match &*example {
+            _ if needed => Finding::fail("missing, and the compose file needs it"),
+            [] => return Ok(Finding::ok("none, and none is needed")),
+            names => Finding::warn(format!("missing; .env.example sets {}", names.join(", "))),
         };
+        return Ok(match files.example {
+            Some(_) => finding
+                .remedy("Start from the example.", &["cp .env.example .env", "cargo xtask up"]),
+            None => finding.remedy("Write it; the compose file names what it must hold.", &[]),
+        });
     };
-    let lacks = |name: &&String| names.iter().all(|(there, _)| there != *name);
-    let missing: Vec<_> = file.example.iter().filter(lacks).cloned().collect();
+    let missing: Vec<_> = example.filter(|name| names.iter().all(|(own, _)| own != name)).collect();
     if !missing.is_empty() {
-        return Finding::warn(format!("lacks {}, which .env.example sets", missing.join(", ")))
-            .remedy("Copy them from there.", &["diff .env.example .env"]);
-    }
-    const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
-    let empty = names.iter().any(|(name, empty)| name == VISIBLE && *empty)
-        || project.is_some_and(|project| project.visible_devices.as_deref() == Some(""));
-    if empty {
-        return Finding::warn(format!("{VISIBLE} is set but empty, which hides every GPU")).remedy(
-            "Remove it, or name GPUs in it; where the compose file passes it on, unset counts as empty.",
-            &["cargo xtask restart   # afterwards"],
+        let message = format!("lacks {}, which .env.example sets", missing.join(", "));
+        return Ok(
+            Finding::warn(message).remedy("Copy them from there.", &["diff .env.example .env"])
         );
     }
-    Finding::ok(match names.len() {
+    let passed_on = facts.project().is_ok_and(|p| p.visible_devices.as_deref() == Some(""));
+    if passed_on || names.iter().any(|(name, empty)| name == VISIBLE && *empty) {
+        let message = format!("{VISIBLE} is set but empty, which hides every GPU");
+        return Ok(Finding::warn(message).by_hand(
+            "Remove it, or name GPUs in it; where the compose file passes it on, unset counts as empty.",
+            &[RESTART],
+        ));
+    }
+    Ok(Finding::ok(match names.len() {
         1 => "1 setting".to_owned(),
         n => format!("{n} settings"),
+    }))
+}
+
+pub fn compose_file(facts: &Facts) -> Judgement {
+    Ok(match facts.project() {
+        Ok(project) => Finding::ok(format!("project `{}` has `{SERVICE}`", project.name)),
+        Err(trouble) => Finding::fault(trouble),
     })
 }
 
-pub fn compose_file(facts: &Facts) -> Finding {
-    match facts.project() {
-        Ok(project) => Finding::ok(format!("project `{}` has `{SERVICE}`", project.name)),
-        Err(trouble) => Finding::of(&trouble),
-    }
-}
+const FETCH: Fix = Fix { name: "fetching Step1X-3D's sources", apply: sources::fetch };
 
 /// Step1X-3D's own sources, without which the service runs but generates nothing.
-pub fn sources(facts: &Facts) -> Finding {
-    if sources::present(facts.root()) {
-        return Finding::ok(format!("in {}", sources::PATH));
+pub fn sources(facts: &Facts) -> Judgement {
+    if sources::present(&facts.root) {
+        return Ok(Finding::ok(format!("in {}", sources::PATH)));
     }
-    if !sources::missing(facts.root()) {
-        return Finding::skipped("this clone names no place to fetch them from");
+    if !sources::missing(&facts.root) {
+        return Ok(Finding::skipped("this clone names no place to fetch them from"));
     }
     let by_hand = format!("git submodule update --init {}", sources::PATH);
-    Finding::warn("the sources are missing: the service runs, but generates nothing")
+    Ok(Finding::warn("the sources are missing: the service runs, but generates nothing")
         .remedy("Fetch them, and put them into the image.", &[&by_hand, "cargo xtask up"])
-        .fix(Fix::Sources)
+        .fix(FETCH))
 }
 
-pub fn requirements(facts: &Facts) -> Finding {
-    match facts.pins() {
-        Err(trouble) => Finding::of(&trouble),
-        Ok(pins) => match pins.get("torch") {
-            Some(pin) => Finding::ok(format!("torch {pin}, {} pins in all", pins.len())),
-            None => Finding::warn(format!("{PATH} pins no torch"))
-                .remedy("Write `torch==<version>` there, so that nothing else pulls another.", &[]),
-        },
-    }
-}
-
-/// Whether the service can publish its port, if it does not already.
-pub fn port(facts: &Facts) -> Finding {
-    let (project, container) = match (facts.project(), facts.container()) {
-        (Ok(project), Ok(container)) => (project, container),
-        (Err(trouble), _) | (_, Err(trouble)) => return Finding::unknown(&trouble),
+pub fn requirements(facts: &Facts) -> Judgement {
+    let pins = match facts.pins() {
+        Ok(pins) => pins,
+        Err(trouble) => return Ok(Finding::fault(trouble)),
     };
-    if project.ports.is_empty() {
-        return Finding::skipped("the service publishes none");
-    }
-    let ports = project.ports.join(", ");
-    if preflight::to_publish(project, container).next().is_none() {
-        return Finding::ok(format!("{ports}, held by our container"));
-    }
-    match (facts.some_image(), facts.port()) {
-        (Ok(None), _) => Finding::skipped("no image is at hand to try it with"),
-        (_, Ok(None)) => Finding::ok(format!("{ports} is free")),
-        (_, Err(trouble)) => Finding::unknown(&trouble),
-        (_, Ok(Some((_, trouble)))) if trouble.remedy == Remedy::default() => {
-            Finding::unknown(trouble)
-        }
-        (_, Ok(Some((address, trouble)))) if !trouble.says.contains("is taken") => {
-            Finding::of(trouble).found(address)
-        }
-        (_, Ok(Some((address, trouble)))) => {
-            let number = address.rsplit(':').next().unwrap_or_default();
-            let who =
-                format!("docker ps --filter publish={number}   # whether a container holds it");
-            Finding::fail(&trouble.says).found(address).remedy(
-                "End what holds it, or name a free port by BACKEND_PORT in .env.",
-                &[&who, "cargo xtask up"],
-            )
-        }
-    }
-}
-
-/// Free disk where the engine stores images: short of it is a fault only if a
-/// full build is due.
-pub fn disk(facts: &Facts) -> Finding {
-    let free = match facts.machine() {
-        Ok(machine) => machine.and_then(|machine| machine.free),
-        Err(trouble) => return Finding::unknown(&trouble),
-    };
-    let Some(free) = free else {
-        return Finding::skipped("no image or container is at hand to look with");
-    };
-    let found = format!("{} free on the engine's machine", report::size(free));
-    let due = matches!(facts.image(), Ok(None));
-    let status = match (free >= BUILD, due) {
-        (true, _) => Status::Ok,
-        (false, true) => Status::Fail,
-        (false, false) => Status::Warn,
-    };
-    let finding = Finding::new(status, &found).found(found);
-    let finding = match status {
-        Status::Ok => finding,
-        _ => finding.remedy(
-            "A full build needs about 20 GB. Remove what you no longer need there.",
-            &["docker system df   # what Docker holds"],
-        ),
-    };
-    finding.expected(format!("{} for a full build", report::size(BUILD)))
-}
-
-pub fn memory(facts: &Facts) -> Finding {
-    match facts.engine() {
-        Err(trouble) => Finding::unknown(&trouble),
-        Ok(engine) if engine.memory == 0 => Finding::skipped("the engine does not say"),
-        Ok(engine) => {
-            let found = format!("{} on the engine's machine", report::size(engine.memory));
-            let finding = match engine.memory {
-                MEMORY.. => Finding::ok(&found),
-                _ => Finding::warn(&found).found(&found).remedy(
-                    "Give the machine, or Docker Desktop's, more: the build and the model may be killed.",
-                    &[],
-                ),
-            };
-            finding.expected(format!("{} or more", report::size(MEMORY)))
-        }
-    }
+    Ok(match pins.get("torch") {
+        Some(pin) => Finding::ok(format!("torch {pin}, {} pins in all", pins.len())),
+        None => Finding::warn(format!("{PATH} pins no torch"))
+            .remedy("Write `torch==<version>` there, so that nothing else pulls another.", &[]),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::docker::{Container, Engine, Image, Machine, Project};
+    use crate::docker::Project;
+    use crate::doctor::checks::judge;
+    use crate::doctor::{Status, Trouble};
     use crate::image::requirements;
 
     fn project() -> Project {
@@ -230,143 +136,118 @@ mod tests {
 
     #[test]
     fn env_files_of_every_kind() {
-        let file = |names: Option<&[(&str, bool)]>, example: &[&str]| EnvFile {
-            names: names.map(|names| names.iter().map(|(n, e)| ((*n).to_owned(), *e)).collect()),
-            example: example.iter().map(|name| (*name).to_owned()).collect(),
-            has_example: true,
-            wrong_device: false,
+        let names = |names: &[(&str, bool)]| -> Names {
+            names.iter().map(|(name, empty)| ((*name).to_owned(), *empty)).collect()
         };
-        let not_found = "env file /r/.env not found: stat /r/.env: no such file or directory";
-        for (file, trouble, status, message, fix) in [
+        let file = |own: Option<&[(&str, bool)]>, example: &[&str]| EnvFiles {
+            own: own.map(names),
+            example: Some(example.iter().map(|name| ((*name).to_owned(), false)).collect()),
+        };
+        let no_example = EnvFiles::default();
+        let says = "env file /r/.env not found: stat /r/.env: no such file or directory";
+        let not_found: Trouble = Failure::of_command("docker compose config", 1, says).into();
+        const COPY: Option<&str> = Some("cp .env.example .env");
+        for (files, trouble, status, message, step) in [
             (file(None, &[]), None, Status::Ok, "none, and none is needed", None),
-            (
-                file(None, &["A"]),
-                None,
-                Status::Warn,
-                "missing; .env.example sets A",
-                Some(Fix::EnvFile),
-            ),
+            (no_example.clone(), None, Status::Ok, "none, and none is needed", None),
+            (file(None, &["A"]), None, Status::Warn, "missing; .env.example sets A", COPY),
             (
                 file(None, &[]),
+                Some(not_found.clone()),
+                Status::Fail,
+                "the compose file needs it",
+                COPY,
+            ),
+            (
+                no_example,
                 Some(not_found),
                 Status::Fail,
                 "the compose file needs it",
-                Some(Fix::EnvFile),
+                Some("Write it; the compose file names what it must hold."),
             ),
+            (file(None, &[]), Some("other".into()), Status::Ok, "none, and none is needed", None),
             (file(Some(&[("A", false)]), &["A"]), None, Status::Ok, "1 setting", None),
-            (file(Some(&[("A", false)]), &["A", "B"]), None, Status::Warn, "lacks B, which", None),
+            (file(Some(&[("A", false), ("B", true)]), &[]), None, Status::Ok, "2 settings", None),
             (
-                file(Some(&[("CUDA_VISIBLE_DEVICES", true)]), &[]),
+                file(Some(&[("A", false)]), &["A", "B"]),
+                None,
+                Status::Warn,
+                "lacks B, which",
+                Some("diff .env.example .env"),
+            ),
+            (
+                file(Some(&[(VISIBLE, true)]), &[]),
                 None,
                 Status::Warn,
                 "empty, which hides every GPU",
-                None,
+                Some(
+                    "Remove it, or name GPUs in it; where the compose file passes it on, unset counts as empty.",
+                ),
             ),
-            (
-                EnvFile { wrong_device: true, ..file(None, &[]) },
-                None,
-                Status::Fail,
-                "none of gpu, cpu and auto",
-                None,
-            ),
+            (file(Some(&[(VISIBLE, false)]), &[]), None, Status::Ok, "1 setting", None),
         ] {
-            let facts = Facts::none().with_env_file(Ok(file.clone()));
+            let facts = Facts::none().with_env_files(Ok(files.clone()));
             let facts = facts.with_project(trouble.map_or(Ok(project()), Err));
-            let finding = env(&facts);
-            assert_eq!((finding.status, finding.fix), (status, fix), "{file:?}");
+            let finding = judge(env, &facts);
+            assert_eq!((finding.status, finding.next_step()), (status, step), "{files:?}");
             assert!(finding.message.contains(message), "{}", finding.message);
-            assert!(status == Status::Ok || finding.remedy.is_some());
         }
-        let handed_on = Project { visible_devices: Some(String::new()), ..project() };
-        let facts =
-            Facts::none().with_env_file(Ok(file(Some(&[]), &[]))).with_project(Ok(handed_on));
-        assert_eq!(env(&facts).status, Status::Warn);
+        let facts = || Facts::none().with_env_files(Ok(file(Some(&[]), &[])));
+        let passed_on = Project { visible_devices: Some(String::new()), ..project() };
+        assert_eq!(judge(env, &facts().with_project(Ok(passed_on))).status, Status::Warn);
+        let wrong = judge(env, &facts().with_requested(Err("XTASK_DEVICE is `secret`".into())));
+        assert_eq!(
+            (wrong.status, &*wrong.message),
+            (Status::Fail, "XTASK_DEVICE is none of gpu, cpu and auto")
+        );
+        assert!(wrong.remedy.is_some());
+        let unreadable = judge(env, &Facts::none().with_env_files(Err("not UTF-8".into())));
+        assert_eq!(unreadable.status, Status::Fail);
+    }
+
+    #[test]
+    fn env_files_are_read_without_their_values() {
+        let root = std::env::temp_dir().join(format!("xtask-doctor-env-{}", std::process::id()));
+        fs_err::create_dir_all(&root).unwrap();
+        assert_eq!(EnvFiles::read(&root).unwrap(), EnvFiles::default());
+        fs_err::write(root.join(".env"), "A=1\nB=\n").unwrap();
+        let own = vec![("A".to_owned(), false), ("B".to_owned(), true)];
+        assert_eq!(EnvFiles::read(&root).unwrap(), EnvFiles { own: Some(own), example: None });
+        fs_err::write(root.join(".env.example"), b"\xff").unwrap();
+        let error = EnvFiles::read(&root).unwrap_err();
+        assert!(error.to_string().starts_with(".env.example cannot be read"), "{error}");
+        fs_err::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn sources_are_there_missing_or_of_no_known_origin() {
+        let root = std::env::temp_dir().join(format!("xtask-doctor-src-{}", std::process::id()));
+        fs_err::create_dir_all(root.join(sources::PATH)).unwrap();
+        let found = || judge(super::sources, &Facts::about(&root));
+        assert_eq!(found().status, Status::Skipped);
+        fs_err::write(root.join(".gitmodules"), "").unwrap();
+        let missing = found();
+        assert_eq!((missing.status, missing.fix), (Status::Warn, Some(FETCH)));
+        assert!(missing.next_step().unwrap().starts_with("git submodule update"));
+        fs_err::write(root.join(sources::PATH).join("x"), "").unwrap();
+        assert_eq!(found(), Finding::ok("in backend/Step1X-3D"));
+        fs_err::remove_dir_all(root).unwrap();
     }
 
     #[test]
     fn compose_files_and_requirements() {
-        assert_eq!(compose_file(&Facts::none().with_project(Ok(project()))).status, Status::Ok);
-        assert_eq!(
-            compose_file(&Facts::none().with_project(Err("no service"))).status,
-            Status::Fail
-        );
-        let pins =
-            |text: &str| requirements(&Facts::none().with_pins(Ok(requirements::pins(text))));
+        let parsed = judge(compose_file, &Facts::none().with_project(Ok(project())));
+        assert_eq!(parsed, Finding::ok("project `p` has `backend`"));
+        let wrong = Facts::none().with_project(Err("no service".into()));
+        assert_eq!(judge(compose_file, &wrong).status, Status::Fail);
+        let pins = |text: &str| {
+            let facts = Facts::none().with_pins(Ok(requirements::pins(text)));
+            judge(super::requirements, &facts)
+        };
         assert_eq!(pins("torch==2.5.1\nnumpy==1.26.4"), Finding::ok("torch 2.5.1, 2 pins in all"));
-        assert_eq!(pins("numpy==1.26.4").status, Status::Warn);
-        assert_eq!(requirements(&Facts::none().with_pins(Err("unreadable"))).status, Status::Fail);
-    }
-
-    #[test]
-    fn a_port_is_free_ours_or_taken() {
-        let running = |address: &str| {
-            let asks_for = vec![address.to_owned()];
-            Some(Container { state: "running".into(), asks_for, ..Container::default() })
-        };
-        let refused = |stderr: &str| {
-            let failure = crate::error::Failure::of_command("docker run", 125, stderr);
-            Ok(Some(("127.0.0.1:8000".to_owned(), anyhow::Error::from(failure).into())))
-        };
-        type Port = Option<(String, crate::doctor::finding::Trouble)>;
-        let with =
-            |container: Option<Container>, taken: Result<Port, &str>, image: Option<Image>| {
-                port(
-                    &Facts::none()
-                        .with_project(Ok(project()))
-                        .with_container(Ok(container))
-                        .with_image(Ok(image))
-                        .with_port(taken),
-                )
-            };
-        let image = Some(Image::default());
-        assert!(
-            with(running("0.0.0.0:8000"), Err("never asked"), image.clone())
-                .message
-                .contains("our container")
-        );
-        assert_eq!(with(None, Ok(None), image.clone()).message, "127.0.0.1:8000 is free");
-        for (container, answer, status) in [
-            (
-                None,
-                refused("Bind for 127.0.0.1:8000 failed: port is already allocated"),
-                Status::Fail,
-            ),
-            // Ours publishes another port than the compose file wants.
-            (running("127.0.0.1:18200"), refused("address already in use"), Status::Fail),
-            (
-                None,
-                refused("listen tcp4 203.0.113.9:8000: bind: cannot assign requested address"),
-                Status::Fail,
-            ),
-            (None, refused("something new"), Status::Error),
-            (None, Err("docker gave no answer"), Status::Error),
-        ] {
-            assert_eq!(with(container, answer, image.clone()).status, status);
-        }
-    }
-
-    #[test]
-    fn little_disk_is_a_fault_only_before_the_first_build() {
-        let with = |free: Option<u64>, image: Option<Image>| {
-            let machine = Machine { free, ..Machine::default() };
-            disk(&Facts::none().with_machine(Ok(Some(machine))).with_image(Ok(image))).status
-        };
-        assert_eq!(with(Some(30_000_000_000), None), Status::Ok);
-        assert_eq!(with(Some(3_000_000_000), None), Status::Fail);
-        assert_eq!(with(Some(3_000_000_000), Some(Image::default())), Status::Warn);
-        assert_eq!(with(None, None), Status::Skipped);
-        assert_eq!(disk(&Facts::none().with_machine(Ok(None))).status, Status::Skipped);
-    }
-
-    #[test]
-    fn memory_is_the_engines() {
-        let with = |memory| memory_of(Engine { memory, ..Engine::default() });
-        fn memory_of(engine: Engine) -> Status {
-            memory(&Facts::none().with_engine(Ok(engine))).status
-        }
-        assert_eq!(
-            [with(16 << 30), with(4 << 30), with(0)],
-            [Status::Ok, Status::Warn, Status::Skipped]
-        );
+        let none = pins("numpy==1.26.4");
+        assert_eq!((none.status, none.remedy.is_some()), (Status::Warn, true));
+        let unreadable = Facts::none().with_pins(Err("unreadable".into()));
+        assert_eq!(judge(super::requirements, &unreadable).status, Status::Fail);
     }
 }

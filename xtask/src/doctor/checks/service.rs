@@ -2,30 +2,36 @@
 
 use serde_json::Value;
 
-use crate::deploy::decide::{self, ContainerState, Drift, ImageState};
+use crate::deploy::decide;
 use crate::deploy::device::Device;
+use crate::deploy::situation::{ContainerState, Drift, ImageState};
 use crate::docker::SERVICE;
-use crate::doctor::{Facts, Finding, facts::Service, http};
-use crate::ui::report;
+use crate::doctor::{Facts, Finding, Judgement, Status, http};
+use crate::ui;
 
-pub fn image(facts: &Facts) -> Finding {
-    let missing = || {
-        Finding::fail("not built yet")
-            .remedy("Build it; the first time takes several minutes.", &["cargo xtask up"])
-    };
+fn show_logs() -> String {
+    format!("docker compose logs --tail 50 {SERVICE}")
+}
+
+fn not_built() -> Finding {
+    Finding::fail("not built yet")
+        .remedy("Build it; the first time takes several minutes.", &["cargo xtask up"])
+}
+
+pub fn image(facts: &Facts) -> Judgement {
     // Known before all else that is asked about the service.
-    if let (Ok(None), Ok(Some(_))) = (facts.image(), facts.project().map(|p| &p.build)) {
-        return missing();
+    if facts.image() == Ok(None) && facts.project().is_ok_and(|project| project.build.is_some()) {
+        return Ok(not_built());
     }
     let state = match facts.service() {
         Ok(state) => state,
-        Err(trouble) => return Finding::of(&trouble),
+        Err(trouble) => return Ok(Finding::fault(trouble)),
     };
-    let image = state.image.as_ref();
-    let age = image.and_then(|image| report::age(&image.created)).unwrap_or_default();
+    let (situation, image) = (&state.situation, state.image.as_ref());
+    let age = image.and_then(|image| ui::age(&image.created)).unwrap_or_default();
     let found = format!("{age} old");
-    let finding = match (&state.situation.image, decide::image_reason(&state.situation)) {
-        (ImageState::Missing, _) => missing(),
+    let finding = match (&situation.image, decide::image_reason(situation)) {
+        (ImageState::Missing, _) => not_built(),
         (_, Some(needed)) => Finding::warn(format!("{found}, and {}", needed.reasons.join("; ")))
             .found(found)
             .remedy(
@@ -35,58 +41,40 @@ pub fn image(facts: &Facts) -> Finding {
         (ImageState::Pulled, None) => Finding::ok(format!("{found}, pulled rather than built")),
         (_, None) => Finding::ok(format!("{found}, from the current sources")),
     };
-    finding.evidence(
-        image.map(|image| format!("{} {}", state.situation.image_name, report::short(&image.id))),
-    )
+    let named = |id: &str| format!("{} {}", situation.image_name, ui::short_id(id));
+    Ok(finding.evidence(image.map(|image| named(&image.id))))
 }
 
-pub fn container(facts: &Facts) -> Finding {
-    let state = match facts.service() {
-        Ok(state) => state,
-        Err(trouble) => return Finding::unknown(&trouble),
-    };
+pub fn container(facts: &Facts) -> Judgement {
+    let state = facts.service()?;
+    let container = state.container.as_ref();
+    let restarts = container.map_or(0, |container| container.restart_count);
+    let show = show_logs();
     // Asked for only where something is wrong.
     let logs = || {
         let text = facts.logs().map(String::as_str).unwrap_or_default();
         text.lines().map(|line| format!("log: {line}")).collect::<Vec<_>>()
     };
-    let container = state.container.as_ref();
-    let restarts = container.map_or(0, |container| container.restarts);
-    let show = format!("docker compose logs --tail 50 {SERVICE}");
     // `up`, since a mere restart may bring old sources back.
-    let fault = |message: String| {
-        Finding::fail(message)
-            .expected("running and healthy")
-            .remedy("", &["cargo xtask up", &show])
-            .evidence(logs())
-    };
-    let stopped = matches!(
-        state.situation.container,
-        ContainerState::Missing | ContainerState::Stopped { .. }
-    );
-    let refused = || {
-        let wanted = facts.card() == Ok(Some(true)) || facts.device() == Ok(Device::Gpu);
-        wanted && matches!(facts.refusal(), Ok(Some(_)))
+    let fault = |message: &str| {
+        let finding = Finding::fail(message).expected("running and healthy");
+        finding.remedy("", &["cargo xtask up", &show]).evidence(logs())
     };
     let finding = match (&state.situation.container, state.situation.drift) {
-        // That the engine refuses the GPU is a fault of its own, further down.
-        _ if stopped && refused() => {
+        // That the engine refuses the GPU is a fault of its own, in a later check.
+        (down, _) if down.is_down() && gpu_refused(facts) => {
             Finding::warn("it cannot be started, since the engine refuses the GPU it asks for")
                 .remedy("See GPU access below.", &["cargo xtask doctor gpu"])
         }
-        (ContainerState::Missing, _) => fault("there is none".to_owned()),
-        (ContainerState::Paused, _) => fault("paused".to_owned()),
-        (ContainerState::Unhealthy, _) => {
-            fault("unhealthy: it runs, but does not answer".to_owned())
-        }
+        (ContainerState::Missing, _) => fault("there is none"),
+        (ContainerState::Paused, _) => fault("paused"),
+        (ContainerState::Unhealthy, _) => fault("unhealthy: it runs, but does not answer"),
         (ContainerState::Stopped { state, exit_code }, _) => {
-            fault(format!("{state}, exit code {exit_code}{}", meaning(*exit_code)))
+            fault(&format!("{state}{}", exited(*exit_code)))
         }
         (ContainerState::CrashLooping { exit_code }, _) => {
-            let code = exit_code
-                .map(|code| format!(", exit code {code}{}", meaning(code)))
-                .unwrap_or_default();
-            fault(format!("crash-looping{code}, restarted {restarts} times"))
+            let exited = exit_code.map(exited).unwrap_or_default();
+            fault(&format!("crash-looping{exited}, restarted {restarts} times"))
         }
         (ContainerState::Starting, _) => {
             Finding::warn("starting").remedy("Wait until it answers.", &["cargo xtask up"])
@@ -95,98 +83,92 @@ pub fn container(facts: &Facts) -> Finding {
             .remedy("Put the new one to use.", &["cargo xtask restart"]),
         (ContainerState::Serving, Drift::Configuration) => {
             Finding::warn("it runs, but .env or the compose file changed since")
-                .remedy("Let it have the new settings.", &["cargo xtask restart"])
+                .remedy("Recreate it with the new settings.", &["cargo xtask restart"])
         }
         (ContainerState::Serving, Drift::None) if restarts > 0 => {
             Finding::warn(format!("healthy, but it crashed and was restarted {restarts} times"))
                 .remedy("See why it ended.", &[&show])
                 .evidence(logs())
         }
-        (ContainerState::Serving, Drift::None) => match container {
-            Some(container) if container.health.is_none() => {
-                Finding::ok("running; it has no healthcheck")
-            }
+        (ContainerState::Serving, Drift::None) => match container.map(|c| c.health()) {
+            Some(None) => Finding::ok("running; it has no healthcheck"),
             _ => Finding::ok("running and healthy"),
         },
     };
-    finding.evidence(
-        container.map(|c| {
-            format!("{} {}, {}, restarts: {restarts}", c.name, report::short(&c.id), c.state)
-        }),
-    )
+    Ok(finding.evidence(container.map(|c| {
+        format!("{} {}, {}, restarts: {restarts}", c.name(), ui::short_id(&c.id), c.state.status)
+    })))
 }
 
-/// What people ask next about an exit code.
-fn meaning(code: i64) -> &'static str {
-    match code {
+/// Whether the service is to run on a GPU that the engine refuses.
+fn gpu_refused(facts: &Facts) -> bool {
+    let wanted = facts.card() == Ok(Some(true)) || facts.device() == Ok(Device::Gpu);
+    wanted && matches!(facts.refusal(), Ok(Some(_)))
+}
+
+/// An exit code, and what it means.
+fn exited(code: i64) -> String {
+    let meaning = match code {
         137 => " (killed, most often for lack of memory)",
         139 => " (segmentation fault)",
-        143 => " (somebody stopped it)",
+        143 => " (stopped by SIGTERM)",
         126 | 127 => " (its command cannot be run)",
         _ => "",
-    }
+    };
+    format!(", exit code {code}{meaning}")
 }
 
-/// The published port from here, which the healthcheck inside does not prove.
-pub fn health(facts: &Facts) -> Finding {
-    let container = match facts.container() {
-        Ok(container) => container,
-        Err(trouble) => return Finding::unknown(&trouble),
-    };
-    if container.is_none_or(|container| container.addresses.is_empty()) {
-        return Finding::skipped("the service publishes no port");
+/// The published port from this machine; the healthcheck inside does not prove it.
+pub fn health(facts: &Facts) -> Judgement {
+    if facts.container()?.is_none_or(|container| container.addresses().is_empty()) {
+        return Ok(Finding::skipped("the service publishes no port"));
     }
-    let state = |service: &Service| service.situation.container.clone();
-    if facts.service().map(state) == Ok(ContainerState::Starting) {
-        return Finding::skipped("the service is starting");
+    if facts.service().is_ok_and(|s| s.situation.container == ContainerState::Starting) {
+        return Ok(Finding::skipped("the service is starting"));
     }
+    let show = show_logs();
     let answer = match facts.health() {
         Ok(answer) => answer,
+        // A port that is bound to the other machine alone is no fault.
+        Err(trouble) if http::remote(facts.endpoint()).is_some() => return Err(trouble),
         Err(trouble) => {
-            let endpoint = facts.endpoint().map(String::as_str).unwrap_or_default();
-            let remote = http::remote(endpoint).is_some();
-            // A port that is bound to the other machine alone is no fault.
-            return if remote {
-                Finding::unknown(&trouble)
-            } else {
-                Finding::fail("nothing answers on the published port")
-                    .evidence([trouble.says])
-                    .remedy(
-                        "See what the service listens on, and whether a firewall is in between.",
-                        &[&format!("docker compose logs --tail 50 {SERVICE}")],
-                    )
-            };
+            return Ok(Finding::fail("nothing answers on the published port")
+                .evidence([trouble.says])
+                .remedy(
+                    "See what the service listens on, and whether a firewall is in between.",
+                    &[&show],
+                ));
         }
     };
-    // Whatever else a service says of itself is its own affair.
+    // The service may report more; only these fields are known here.
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     let model = body["model"].as_str().unwrap_or_default();
     let says = if model.is_empty() { String::new() } else { format!(", model: {model}") };
     let found = format!("{} on {}{says}", answer.status, answer.address);
-    let advice: Vec<_> =
-        body["advice"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let advice = body["advice"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let advice = advice.collect::<Vec<_>>().join("\n");
     let finding = match answer.status {
-        200 if model.starts_with("failed") => Finding::warn(&found)
-            .found(found)
-            .remedy(&advice.join("\n"), &[&format!("docker compose logs --tail 50 {SERVICE}")]),
+        200 if model.starts_with("failed") => {
+            Finding::measured(Status::Warn, found).remedy(&advice, &[&show])
+        }
         200 if advice.is_empty() => Finding::ok(found),
-        200 => Finding::warn(&found).found(found).remedy(&advice.join("\n"), &[]),
-        _ => Finding::fail(&found)
-            .found(found)
-            .remedy(&advice.join("\n"), &[&format!("docker compose logs --tail 50 {SERVICE}")]),
+        200 => Finding::measured(Status::Warn, found).remedy(&advice, &[]),
+        _ => Finding::measured(Status::Fail, found).remedy(&advice, &[&show]),
     };
-    let known = ["model", "device", "torch"]
-        .iter()
-        .filter_map(|key| body[key].as_str().map(|value| format!("{key}: {value}")));
-    finding.expected("200").evidence(known)
+    let field = |key: &str| body[key].as_str().map(|value| format!("{key}: {value}"));
+    Ok(finding.expected("200").evidence(["model", "device", "torch"].into_iter().filter_map(field)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::decide::Situation;
-    use crate::docker::Container;
-    use crate::doctor::{Status, http::Answer};
+    use crate::deploy::situation::Situation;
+    use crate::docker::{Machine, Project};
+    use crate::doctor::Trouble;
+    use crate::doctor::checks::judge;
+    use crate::doctor::facts::Service;
+    use crate::doctor::facts::stated::read;
+    use crate::doctor::http::Answer;
 
     fn service(
         container: ContainerState,
@@ -196,26 +178,31 @@ mod tests {
     ) -> Service {
         let image_name = "p-backend:latest".into();
         Service {
-            container: Some(Container {
-                restarts,
-                health: Some("x".into()),
-                ..Container::default()
-            }),
+            container: read(&format!(
+                r#"{{"RestartCount":{restarts},"State":{{"Health":{{"Status":"x"}}}}}}"#
+            )),
             image: None,
-            situation: Situation { image_name, image, container, drift },
+            situation: Situation { image_name, image, container, drift, has_previous: false },
         }
     }
 
     #[test]
     fn images_and_containers_in_every_state() {
         use {ContainerState as C, Drift as D, ImageState as I, Status as S};
-        let stale = |requirements| I::Stale { requirements, changes: vec!["x changed".into()] };
+        let changes = || vec!["x changed".to_owned()];
         for (image, container, drift, restarts, statuses, message) in [
             (I::Current, C::Serving, D::None, 0, [S::Ok, S::Ok], "running and healthy"),
             (I::Pulled, C::Serving, D::None, 2, [S::Ok, S::Warn], "restarted 2 times"),
-            (stale(true), C::Serving, D::Image, 0, [S::Warn, S::Warn], "older image"),
             (
-                stale(false),
+                I::RequirementsChanged(changes()),
+                C::Serving,
+                D::Image,
+                0,
+                [S::Warn, S::Warn],
+                "older image",
+            ),
+            (
+                I::CodeChanged(changes()),
                 C::Serving,
                 D::Configuration,
                 0,
@@ -244,38 +231,43 @@ mod tests {
             ),
         ] {
             let facts = Facts::none().with_service(Ok(service(container, image, drift, restarts)));
-            let [image, container] = [super::image(&facts), super::container(&facts)];
+            let facts = facts.with_logs(Ok("a line\n".into()));
+            let [image, container] =
+                [super::image, super::container].map(|check| judge(check, &facts));
             assert_eq!([image.status, container.status], statuses, "{message}");
             assert!(container.message.contains(message), "{}", container.message);
             assert!(container.status == S::Ok || container.remedy.is_some());
+            // What the service wrote is shown only where it crashed or does not answer.
+            let logged = container.evidence.contains(&"log: a line".to_owned());
+            assert_eq!(logged, container.status == S::Fail || message.contains("restarted"));
         }
     }
 
     #[test]
-    fn an_image_that_is_missing_is_that_whatever_else_nobody_can_say() {
+    fn a_missing_image_is_named_even_where_all_else_is_unknown() {
         let json = r#"{"name":"p","services":{"backend":{"build":{"context":"/x"}}}}"#;
-        let project = crate::docker::Project::parse(json).unwrap();
+        let project = Project::parse(json).unwrap();
         let facts = Facts::none().with_image(Ok(None)).with_project(Ok(project));
-        let finding = super::image(&facts.with_service(Err("no image is at hand")));
+        let finding = judge(super::image, &facts.with_service(Err("no image".into())));
         assert_eq!((finding.status, &*finding.message), (Status::Fail, "not built yet"));
     }
 
     #[test]
     fn health_is_what_the_published_port_answers() {
-        let published =
-            Container { addresses: vec!["127.0.0.1:8000".into()], ..Container::default() };
+        let published = || {
+            read(
+                r#"{"NetworkSettings":{"Ports":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}"#,
+            )
+        };
         let with = |answer: Result<(u32, &str), &str>, endpoint: &str| {
             let answer = answer.map(|(status, body)| Answer {
                 address: "127.0.0.1:8000".into(),
                 status,
                 body: body.into(),
             });
-            health(
-                &Facts::none()
-                    .with_container(Ok(Some(published.clone())))
-                    .with_endpoint(Ok(endpoint.into()))
-                    .with_health(answer),
-            )
+            let facts = Facts::none().with_container(Ok(Some(published())));
+            let facts = facts.with_endpoint(Ok(endpoint.into()));
+            judge(health, &facts.with_health(answer.map_err(Trouble::from)))
         };
         let local = "unix:///var/run/docker.sock";
         for (answer, endpoint, status, message) in [
@@ -295,16 +287,71 @@ mod tests {
             (Ok((200, r#"{"advice": ["Mount it."]}"#)), local, Status::Warn, "200 on"),
             (Ok((503, "{}")), local, Status::Fail, "503 on"),
             (Err("connection refused"), local, Status::Fail, "nothing answers"),
-            (Err("timed out"), "ssh://me@gpu", Status::Error, "could not look: timed out"),
+            (Err("timed out"), "ssh://me@gpu", Status::Error, "timed out"),
         ] {
             let finding = with(answer, endpoint);
             assert_eq!(finding.status, status, "{finding:?}");
             assert!(finding.message.contains(message), "{}", finding.message);
         }
-        let none = Facts::none().with_container(Ok(Some(Container::default())));
-        assert_eq!(health(&none).status, Status::Skipped);
+        let none = Facts::none().with_container(Ok(Some(read("{}"))));
+        assert_eq!(judge(health, &none).status, Status::Skipped);
         let service = service(ContainerState::Starting, ImageState::Current, Drift::None, 0);
-        let facts = Facts::none().with_container(Ok(Some(published))).with_service(Ok(service));
-        assert_eq!(health(&facts).message, "the service is starting");
+        let facts = Facts::none().with_container(Ok(Some(published()))).with_service(Ok(service));
+        assert_eq!(judge(health, &facts).message, "the service is starting");
+    }
+
+    #[test]
+    fn a_stopped_container_is_no_fault_where_the_engine_refuses_its_gpu() {
+        for (requested, has_card, refusal, status) in [
+            (None, true, Some("could not select device driver"), Status::Warn),
+            (Some(Device::Gpu), false, Some("could not select device driver"), Status::Warn),
+            (None, true, None, Status::Fail),
+            (None, false, Some("could not select device driver"), Status::Fail),
+        ] {
+            let stopped = service(ContainerState::Missing, ImageState::Current, Drift::None, 0);
+            let machine = Machine { nvidia_card: has_card, ..Machine::default() };
+            let facts = Facts::none()
+                .with_service(Ok(stopped))
+                .with_requested(Ok(requested))
+                .with_engine(Ok(read("{}")))
+                .with_machine(Ok(Some(machine)))
+                .with_refusal(Ok(refusal.map(str::to_owned)));
+            assert_eq!(
+                judge(container, &facts).status,
+                status,
+                "{requested:?} {has_card} {refusal:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_state_has_its_own_next_step() {
+        use ContainerState as C;
+        for (state, drift, restarts, step) in [
+            (C::Serving, Drift::Image, 0, Some("cargo xtask restart")),
+            (C::Serving, Drift::Configuration, 0, Some("cargo xtask restart")),
+            (C::Serving, Drift::None, 1, Some("docker compose logs --tail 50 backend")),
+            (C::Serving, Drift::None, 0, None),
+            (C::Starting, Drift::None, 0, Some("cargo xtask up")),
+            (C::Unhealthy, Drift::None, 0, Some("cargo xtask up")),
+        ] {
+            let service = service(state, ImageState::Current, drift, restarts);
+            let finding = judge(container, &Facts::none().with_service(Ok(service)));
+            assert_eq!(finding.next_step(), step, "{}", finding.message);
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_explained() {
+        for (code, want) in [
+            (1, ", exit code 1"),
+            (126, ", exit code 126 (its command cannot be run)"),
+            (127, ", exit code 127 (its command cannot be run)"),
+            (137, ", exit code 137 (killed, most often for lack of memory)"),
+            (139, ", exit code 139 (segmentation fault)"),
+            (143, ", exit code 143 (stopped by SIGTERM)"),
+        ] {
+            assert_eq!(exited(code), want);
+        }
     }
 }

@@ -3,22 +3,20 @@
 
 use std::time::Duration;
 
-use super::{
-    Facts, Finding, Status,
-    checks::{self, GROUPS, gpu, project::EnvFile},
-    examine, print,
-};
+use super::checks::project::EnvFiles;
+use super::checks::{GROUPS, cuda, gpu, judge, kernel};
+use super::facts::stated::read;
+use super::{Facts, Finding, Status, examine};
 use crate::deploy::device::Device;
-use crate::docker::{Container, Engine, Image, Machine, Project};
+use crate::docker::{Machine, Project};
 use crate::process::Finished;
-use crate::python::report::Report;
+use crate::python::Report;
 
 /// A machine on which everything works, as the probe and docker describe it.
 #[derive(Clone)]
 struct Machinery {
     card: bool,
     kernel_module: Option<&'static str>,
-    require_cuda: Option<&'static str>,
     refusal: Option<&'static str>,
     asks: bool,
     has: bool,
@@ -36,7 +34,6 @@ fn well() -> Machinery {
     Machinery {
         card: true,
         kernel_module: Some("550.54.14"),
-        require_cuda: None,
         refusal: None,
         asks: true,
         has: true,
@@ -80,17 +77,16 @@ impl Machinery {
         };
         let gpus = self.asks.then(|| "all".to_owned());
         let project = Project::parse(r#"{"name":"p","services":{"backend":{}}}"#).unwrap();
-        let container =
-            Container { state: "running".into(), has_gpus: self.has, ..Container::default() };
-        let mut image = Image::default();
-        if let Some(requirement) = self.require_cuda {
-            image.content.1 =
-                serde_json::json!({"Env": [format!("NVIDIA_REQUIRE_CUDA={requirement}")]});
-        }
+        let requests = if self.has { r#"[{"Driver":"nvidia","Count":-1}]"# } else { "[]" };
+        let container = format!(
+            r#"{{"State":{{"Status":"running"}},"HostConfig":{{"DeviceRequests":{requests}}}}}"#
+        );
+        let kernel = if self.wsl { "5.15-microsoft-standard-WSL2" } else { "6.1.0" };
+        let engine = format!(r#"{{"Runtimes":{{"nvidia":{{}}}},"KernelVersion":"{kernel}"}}"#);
         Facts::none()
-            .with_forced(Ok(None))
-            .with_env_file(Ok(EnvFile::default()))
-            .with_engine(Ok(Engine { is_wsl: self.wsl, has_nvidia: true, ..Engine::default() }))
+            .with_requested(Ok(None))
+            .with_env_files(Ok(EnvFiles::default()))
+            .with_engine(Ok(read(&engine)))
             .with_machine(Ok(Some(Machine {
                 nvidia_card: self.card,
                 driver: self.kernel_module.map(str::to_owned),
@@ -98,14 +94,14 @@ impl Machinery {
             })))
             .with_refusal(Ok(self.refusal.map(str::to_owned)))
             .with_project(Ok(Project { gpus, ..project }))
-            .with_container(Ok(Some(container)))
-            .with_image(Ok(Some(image)))
+            .with_container(Ok(Some(read(&container))))
+            .with_image(Ok(Some(read("{}"))))
             .with_inside(Ok(report(&self.inside)))
             .with_torch(Ok(report(&self.torch)))
     }
 
-    /// The first layer that does not hold, as its id, and its finding. What
-    /// stands on it is skipped.
+    /// The id of the first check that does not pass, and its finding. Dependent
+    /// checks are skipped.
     fn first_fault(&self) -> Option<(&'static str, Finding)> {
         let gpu = GROUPS.iter().find(|group| group.name == "gpu").unwrap();
         let checks: Vec<_> = gpu.checks.iter().map(|check| (check, true)).collect();
@@ -172,10 +168,10 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
             "Upgrade the NVIDIA driver",
         ),
         (
-            Machinery { require_cuda: Some("cuda>=12.8 brand=tesla,driver>=470,driver<471"), ..well() },
+            Machinery { kernel_module: Some("570.86.15"), ..well() }.but(r#""cuda": "12.4""#, r#""cuda": "13.0""#),
             "gpu-driver",
             Fail,
-            "older than the image demands",
+            "570.86.15 is too old for torch's CUDA 13.0",
             "Upgrade the NVIDIA driver",
         ),
         (
@@ -264,12 +260,16 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
         (well().but("\"cuInit\": 0", "\"cuInit\": 999"), "gpu-init", Fail, "whatever nvidia-smi says", "modprobe nvidia_uvm"),
         (well().but("\"cuInit\": 0", "\"cuInit\": 3"), "gpu-init", Fail, "did not initialise", "dmesg"),
         (well().but("\"cuInit\": 0", "\"cuInit\": 100"), "gpu-init", Fail, "sees no GPU", "nvidia-smi -L"),
+        (well().but("\"cuInit\": 0", "\"cuInit\": 34"), "gpu-init", Fail, "stub for building", "LD_LIBRARY_PATH"),
+        (well().but("\"cuInit\": 0", "\"cuInit\": 46"), "gpu-init", Fail, "in use exclusively", "exclusive mode"),
+        (well().but("\"cuInit\": 0", "\"cuInit\": 802"), "gpu-init", Fail, "fabric is not up", "nvidia-fabricmanager"),
         (well().but("\"cuInit\": 0", "\"cuInit\": 702"), "gpu-init", Fail, "error 702", "nvidia-smi"),
         // 11
         (hidden_by(r#"{"kind": "empty"}"#), "gpu-devices", Fail, "set but empty", "Remove it from .env"),
         (hidden_by(r#"{"kind": "none"}"#), "gpu-devices", Fail, "names no GPU", "Remove it from .env"),
         (hidden_by(r#"{"kind": "all"}"#), "gpu-devices", Fail, "is `all`", "Remove it from .env"),
         (hidden_by(r#"{"kind": "numbers", "highest": 1}"#), "gpu-devices", Fail, "too high a number", "Remove it from .env"),
+        (hidden_by(r#"{"kind": "numbers", "highest": 0}"#), "gpu-init", Fail, "sees no GPU", "nvidia-smi -L"),
         (hidden_by(r#"{"kind": "uuid"}"#), "gpu-devices", Fail, "not there", "Remove it from .env"),
         (hidden_by(r#"{"kind": "unset"}"#).but("\"cuInit\": 100", "\"cuInit\": 0"), "gpu-devices", Fail, "torch sees no GPU", "nvidia-smi"),
         // 13
@@ -285,8 +285,10 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
             "wsl --update",
         ),
         // 14
+        (well().but("42300000000", "26999999999"), "gpu-memory", Warn, "27.0 GB free: too little for Step1X-3D", "27 to 29 GB"),
+        (well().but("41000000000", "26999999999"), "gpu-memory", Warn, "the rest is held", "nvidia-smi"),
         (well().but("42300000000", "17000000000"), "gpu-memory", Warn, "too little for Step1X-3D", "27 to 29 GB"),
-        (well().but("41000000000", "9000000000"), "gpu-memory", Warn, "9.0 GB of 42.3 GB free", "who holds it"),
+        (well().but("41000000000", "9000000000"), "gpu-memory", Warn, "9.0 GB of 42.3 GB free", "which process holds it"),
         (
             well().but("41000000000", "9000000000").but(
                 r#"["GPU 0: NVIDIA A100-SXM4-40GB"]}"#,
@@ -295,7 +297,7 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
             "gpu-memory",
             Warn,
             "the rest is held by 4711, python, 31000 MiB",
-            "who holds it",
+            "which process holds it",
         ),
         (
             well().but(r#""kernel": "ok""#, r#""kernel": "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.""#),
@@ -347,7 +349,7 @@ fn every_known_fault_ends_in_its_layer_with_its_own_remedy() {
         assert_eq!((first, finding.status), (id, status), "{message}: {finding:?}");
         assert!(finding.message.contains(message), "{message}: {}", finding.message);
         if let Some(remedy) = &finding.remedy {
-            let next = print::step(remedy);
+            let next = finding.next_step().unwrap();
             assert!(!next.contains("# after"), "{message}: {next}");
             assert!(!next.starts_with("nvidia-smi") || remedy.text.starts_with("See "), "{next}");
         }
@@ -388,7 +390,7 @@ fn the_last_line_is_what_mends_it() {
             "Remove it from .env and the compose file, or correct it: numbers from 0 on.",
         ),
     ] {
-        assert_eq!(print::step(&machinery.first_fault().unwrap().1.remedy.unwrap()), next);
+        assert_eq!(machinery.first_fault().unwrap().1.next_step(), Some(next));
     }
 }
 
@@ -400,7 +402,7 @@ fn a_model_that_is_loaded_may_fill_the_memory() {
         status: 200,
         body: r#"{"model": "ready"}"#.into(),
     };
-    let finding = checks::kernel::memory(&facts.with_health(Ok(ready)));
+    let finding = judge(kernel::memory, &facts.with_health(Ok(ready)));
     assert_eq!(finding.status, Status::Ok, "{finding:?}");
 }
 
@@ -409,11 +411,11 @@ fn a_card_may_be_required_or_refused() {
     let card = |forced, require_gpu, there| {
         let machine = Machine { nvidia_card: there, ..Machine::default() };
         let mut facts = Facts::none()
-            .with_engine(Ok(Engine::default()))
-            .with_forced(Ok(forced))
+            .with_engine(Ok(read("{}")))
+            .with_requested(Ok(forced))
             .with_machine(Ok(Some(machine)));
         facts.require_gpu = require_gpu;
-        gpu::card(&facts)
+        judge(gpu::card, &facts)
     };
     assert_eq!(card(None, false, false).status, Status::Skipped);
     assert!(card(None, false, false).note.is_some());
@@ -421,11 +423,11 @@ fn a_card_may_be_required_or_refused() {
     assert_eq!(card(Some(Device::Gpu), false, false).status, Status::Fail);
     assert_eq!(card(Some(Device::Cpu("x")), false, true).message, "XTASK_DEVICE=cpu");
     assert_eq!(card(None, true, true).status, Status::Ok);
-    let mut blind = Facts::none().with_engine(Ok(Engine::default())).with_forced(Ok(None));
+    let mut blind = Facts::none().with_engine(Ok(read("{}"))).with_requested(Ok(None));
     blind.require_gpu = true;
-    assert_eq!(gpu::card(&blind.with_machine(Ok(None))).status, Status::Fail);
-    let blind = Facts::none().with_engine(Ok(Engine::default())).with_forced(Ok(None));
-    assert_eq!(gpu::card(&blind.with_machine(Ok(None))).status, Status::Skipped);
+    assert_eq!(judge(gpu::card, &blind.with_machine(Ok(None))).status, Status::Fail);
+    let blind = Facts::none().with_engine(Ok(read("{}"))).with_requested(Ok(None));
+    assert_eq!(judge(gpu::card, &blind.with_machine(Ok(None))).status, Status::Skipped);
 }
 
 #[test]
@@ -433,4 +435,36 @@ fn wsl_has_its_own_device() {
     let mut wsl = Machinery { wsl: true, kernel_module: None, card: false, ..well() };
     wsl = wsl.but(NODES, "{}").but("\"wsl\": false", "\"wsl\": true");
     assert_eq!(wsl.first_fault(), None);
+}
+
+#[test]
+fn memory_and_drivers_at_their_limits_are_enough() {
+    for machinery in [
+        well().but("42300000000", "27000000000").but("41000000000", "27000000000"),
+        well().but("2147483648", "67108865"),
+        Machinery { kernel_module: Some("525.60.13"), ..well() },
+        Machinery { kernel_module: Some("580.65.06"), ..well() }
+            .but(r#""cuda": "12.4""#, r#""cuda": "13.0""#)
+            .but("12040", "13000"),
+    ] {
+        assert_eq!(machinery.first_fault(), None);
+    }
+}
+
+#[test]
+fn a_lost_gpu_is_fixed_once_and_only_in_a_container_that_runs() {
+    let lost = well().but(r#""/dev/nvidiactl": "ok""#, r#""/dev/nvidiactl": "EPERM""#);
+    let finding = judge(cuda::nodes, &lost.facts());
+    let fix = finding.fix.unwrap();
+    assert_eq!(fix.name, "recreating the container");
+    let mut facts = lost.facts();
+    facts.fixed.push(fix);
+    let again = judge(cuda::nodes, &facts);
+    let step = "A new container did not help: reboot the engine's machine.";
+    assert_eq!((again.fix, again.next_step()), (None, Some(step)));
+    let stopped = Facts::none().with_container(Ok(None));
+    let kept = cuda::fixed_by_a_new_container(Finding::fail("x"), &stopped);
+    assert_eq!(kept, Finding::fail("x"));
+    // The container that was created without its GPU is recreated, too.
+    assert_eq!(Machinery { has: false, ..well() }.first_fault().unwrap().1.fix, Some(fix));
 }

@@ -1,13 +1,19 @@
 //! Facts that a test states instead of asking for them.
 
+use serde::de::DeserializeOwned;
+
 use super::*;
+
+/// A container, an engine or an image, as docker prints it.
+pub fn read<T: DeserializeOwned>(json: &str) -> T {
+    serde_json::from_str(json).unwrap()
+}
 
 impl Facts {
     /// Nothing is known, and nothing can be asked.
     pub fn none() -> Facts {
-        let facts = Facts::about(Path::new("/nonexistent"), false);
-        let nobody = Trouble { says: "nobody to ask".to_owned(), ..Trouble::default() };
-        let _ = facts.docker.0.set(Err(nobody));
+        let facts = Facts::about(Path::new("/nonexistent"));
+        let _ = facts.docker.0.set(Err("there is no docker to ask".into()));
         facts
     }
 }
@@ -15,13 +21,8 @@ impl Facts {
 macro_rules! settable {
     ($($set:ident $fact:ident: $kind:ty;)*) => {
         impl Facts {
-            $(pub fn $set(self, answer: Result<$kind, &str>) -> Facts {
-                let trouble = |says: &str| Trouble {
-                    says: says.to_owned(),
-                    unanswered: says.contains("gave no answer"),
-                    ..Trouble::default()
-                };
-                let _ = self.$fact.0.set(answer.map_err(trouble));
+            $(pub fn $set(self, answer: Known<$kind>) -> Facts {
+                assert!(self.$fact.0.set(answer).is_ok(), "stated twice");
                 self
             })*
         }
@@ -34,11 +35,11 @@ settable! {
     with_compose_version compose_version: String;
     with_buildx_version buildx_version: String;
     with_git_version git_version: String;
-    with_env_file env_file: EnvFile;
+    with_env_files env_files: EnvFiles;
     with_project project: Project;
     with_pins pins: Pins;
     with_excludes excludes: Vec<String>;
-    with_forced forced: Option<Device>;
+    with_requested requested: Option<Device>;
     with_container container: Option<Container>;
     with_image image: Option<Image>;
     with_machine machine: Option<Machine>;
@@ -48,16 +49,5 @@ settable! {
     with_health health: http::Answer;
     with_inside inside: Report;
     with_torch torch: Report;
-}
-
-impl Facts {
-    pub fn with_engine_trouble(self, trouble: Trouble) -> Facts {
-        let _ = self.engine.0.set(Err(trouble));
-        self
-    }
-
-    pub fn with_compose_trouble(self, trouble: Trouble) -> Facts {
-        let _ = self.compose_version.0.set(Err(trouble));
-        self
-    }
+    with_logs logs: String;
 }

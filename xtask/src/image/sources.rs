@@ -28,13 +28,11 @@ pub fn fetch_command() -> Invocation {
     let update = ["submodule", "update", "--init", "--depth", "1", "--progress", PATH];
     // A server that stops sending must not hold up what needs no sources.
     Invocation::new("git", ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"])
-        .and(update)
+        .args(update)
 }
 
 /// The version of git.
-///
-/// # Errors
-/// When there is none on PATH.
+/// Fails when there is none on PATH.
 pub fn git_version() -> Result<String> {
     let version = Invocation::new("git", ["--version"]);
     let answer = process::capture(&Shell::new()?, &version, std::time::Duration::from_secs(5))?;
@@ -43,23 +41,23 @@ pub fn git_version() -> Result<String> {
 }
 
 /// Fetches them into the clone at `root`.
-///
-/// # Errors
-/// With git's exit code, when there is no git or no network.
+/// Fails with git's exit code, when there is no git or no network.
 pub fn fetch(root: &Path) -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(root);
-    // Nobody answers where git would ask for a name and a password.
+    // Without a prompt git fails where it would ask for a name and a password.
     sh.set_var("GIT_TERMINAL_PROMPT", "0");
-    process::stream_and_note(&sh, &fetch_command())
+    process::shown(&sh, &fetch_command())
 }
 
 /// Fetches them if they are missing; where that fails, says so and goes on.
-///
-/// # Errors
-/// After Ctrl-C only.
-pub fn fetch_if_missing(root: &Path) -> Result<()> {
+/// Fails after Ctrl-C only.
+pub fn fetch_if_missing(root: &Path, dry_run: bool) -> Result<()> {
     if !missing(root) {
+        return Ok(());
+    }
+    if dry_run {
+        say!("would run: {}", fetch_command());
         return Ok(());
     }
     say!("fetching Step1X-3D's sources into {PATH}");

@@ -1,0 +1,127 @@
+//! Operations about the names of images: which are kept for a rollback, which move,
+//! and which go.
+
+use super::{Planner, SUPERSEDED_LAYERS};
+use crate::deploy::decide::Action;
+use crate::deploy::observe::Observation;
+use crate::deploy::operation::Phase::{Finish, Prepare};
+use crate::deploy::operation::{Method, Operation, When};
+use crate::deploy::situation::{ContainerState, Drift};
+use crate::docker::commands::{prune_build_cache, remove_images, tag};
+use crate::image::provenance;
+use crate::process::Invocation;
+
+impl Planner<'_> {
+    /// Names the image to roll back to: the one that serves. Where none does, one
+    /// that was kept earlier stays.
+    pub(super) fn keep_previous(&self) -> Option<Operation> {
+        let Observation { situation, running, image, .. } = self.seen;
+        let serves = situation.container == ContainerState::Serving;
+        let keep = running.as_ref().or(image.as_ref())?;
+        let (name, does) = (&self.previous, "keep the image that served, for a rollback");
+        (serves || !situation.has_previous).then(|| {
+            Prepare
+                .operation(
+                    Method::Change,
+                    does,
+                    "the new one may not serve",
+                    vec![tag(&keep.id, name)],
+                )
+                .undo(vec![tag_or_remove(self.seen.id_of(name), name)])
+                .when(When::Replaces(keep.id.clone()))
+        })
+    }
+
+    /// The name of the previous image, where there is one by the end of the swap.
+    pub(super) fn kept_previous(&self) -> Option<String> {
+        let swaps = self.action.builds() || self.seen.situation.drift == Drift::Image;
+        let keeps = swaps && self.keep_previous().is_some();
+        (keeps || self.seen.situation.has_previous).then(|| self.previous.clone())
+    }
+
+    /// Names an image for inspection; an older one makes room.
+    pub(super) fn keep_failed(&self, image: &str) -> Operation {
+        let failed = provenance::failed(&self.seen.project.name);
+        let older = self.seen.id_of(&failed).map(|_| remove_images([&failed]));
+        let commands = older.into_iter().chain([tag(image, &failed)]).collect();
+        let cause = "it shows what is wrong with it";
+        Prepare.operation(Method::Quiet, "keep the image that failed", cause, commands)
+    }
+
+    /// Temporary tags that killed runs left.
+    pub(super) fn leftovers(&self) -> impl Iterator<Item = String> + '_ {
+        let names = self.seen.own_names.iter().map(|named| named.name.clone());
+        names.filter(|name| provenance::is_temporary(name))
+    }
+
+    pub(super) fn remove(
+        &self,
+        method: Method,
+        names: impl Iterator<Item = String>,
+    ) -> Option<Operation> {
+        let names: Vec<String> = names.collect();
+        let does = "remove superseded names, and images with their last one";
+        let cause = "the service answers without them";
+        (!names.is_empty())
+            .then(|| Finish.operation(method, does, cause, vec![remove_images(names)]))
+    }
+
+    /// Removes all own names but `current`, and what they alone held.
+    pub(super) fn remove_superseded(&self, current: &[Option<String>]) -> Vec<Operation> {
+        let Observation { image, running, engine, service_names, .. } = self.seen;
+        let served = running.as_ref().or(image.as_ref());
+        let mut operations = Vec::new();
+        if let (Some(served), Action::Full) = (served, self.action) {
+            let does = "compare the packages with those of the image that served";
+            let cause = "unpinned ones may have changed";
+            operations.push(
+                Finish
+                    .operation(Method::CompareVersions, does, cause, vec![self.probe(&served.id)])
+                    .when(When::Replaces(served.id.clone())),
+            );
+        }
+        let names = self.seen.own_names.iter().map(|named| named.name.clone());
+        let names =
+            names.filter(|name| *name != self.previous && !current.contains(&Some(name.clone())));
+        operations.extend(self.remove(Method::Prune, names.chain(self.kept_previous())));
+        let Some(image) = image else { return operations };
+        // Where it had the service's names alone, it has none now.
+        let moved = |tag: &String| service_names.iter().any(|(name, _)| name == tag);
+        let kept =
+            served.is_some_and(|served| served.id == image.id) && self.keep_previous().is_some();
+        if !kept && image.repo_tags.iter().all(moved) {
+            let (does, cause) = ("remove the image that lost its name", "another has its name");
+            operations.push(
+                Finish
+                    .operation(Method::Prune, does, cause, vec![remove_images([&image.id])])
+                    .when(When::Replaces(image.id.clone())),
+            );
+        }
+        if engine.as_ref().is_some_and(|engine| !engine.has_containerd_store()) {
+            let does = "remove the build cache that only superseded images used";
+            let commands = vec![prune_build_cache(SUPERSEDED_LAYERS)];
+            operations.push(
+                Finish
+                    .operation(Method::PruneCache, does, "the engine would keep it", commands)
+                    .when(When::Replaces(image.id.clone())),
+            );
+        }
+        operations
+    }
+}
+
+/// Gives an image names; each comes with the id it stands for now.
+pub(super) fn promote(image: &str, names: &[(String, Option<String>)]) -> Operation {
+    let commands = names.iter().map(|(name, _)| tag(image, name)).collect();
+    let undo = names.iter().map(|(name, id)| tag_or_remove(id.as_deref(), name)).collect();
+    let cause = "Compose starts what they stand for";
+    Prepare
+        .operation(Method::Tag, "give the image the service's names", cause, commands)
+        .undo(undo)
+        .fails("naming the new image failed; what served before still does", &[])
+}
+
+/// Lets a name stand for an image again, or for nothing.
+pub(super) fn tag_or_remove(id: Option<&str>, name: &str) -> Invocation {
+    id.map_or_else(|| remove_images([name]), |id| tag(id, name))
+}

@@ -1,0 +1,359 @@
+//! The one loop that waits for a child: it reads the output, minds the time, and
+//! passes signals on.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use anyhow::{Context as _, Result};
+use xshell::Shell;
+
+use super::{Finished, Invocation, exit_code, interrupted, signals, without_cargos_variables};
+
+/// Between two looks at a child whose output has ended.
+const TICK: Duration = Duration::from_millis(5);
+
+/// How long a question may go on after a signal; most are answered sooner.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a pipe may stay open after its child ended: what the child left in the
+/// background, as ssh does, may hold it for ever.
+const AFTERLIFE: Duration = Duration::from_millis(500);
+
+/// Bytes of shown output that are kept to name the cause of a failure.
+const KEPT: usize = 16 * 1024;
+
+/// Where a child's output goes.
+#[derive(Clone, Copy)]
+pub(super) enum Output<'a> {
+    /// To the caller, whole.
+    Kept,
+    /// To the terminal as it comes, and its end to the caller.
+    Shown,
+    /// The same by way of a file that the child keeps open.
+    Logged(&'a File),
+    /// The terminal is the child's own.
+    Inherited,
+}
+
+/// What SIGINT and its like do while a child runs.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum OnSignal {
+    /// The child has [`PATIENCE`] to end by itself.
+    End,
+    /// The child, in a process group of its own, hears of the first signal after
+    /// `grace`, of the second at once, and is killed at the third.
+    Forward { grace: Duration },
+    /// It goes on to its end.
+    Ignore,
+}
+
+/// Runs a command to its end, or to `cap`.
+/// Fails when it can't be started; after a signal, unless that is ignored.
+pub(super) fn run(
+    sh: &Shell,
+    invocation: &Invocation,
+    output: Output,
+    on_signal: OnSignal,
+    cap: Option<Duration>,
+) -> Result<Finished> {
+    let started = Instant::now();
+    // Before the child can write to it.
+    let mut log = Tail::of(output)?;
+    let mut child = spawn(sh, invocation, output, on_signal)?;
+    let (sender, ended) = mpsc::channel();
+    let shows = matches!(output, Output::Shown);
+    let stdout = child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+    let stderr = child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+    let mut open = usize::from(stdout.is_some()) + usize::from(stderr.is_some());
+    let stdout = read(stdout, shows.then(|| Box::new(std::io::stdout()) as _), sender.clone());
+    let stderr = read(stderr, shows.then(|| Box::new(std::io::stderr()) as _), sender);
+    let (mut signals, mut timed_out) = (Signals::default(), None);
+    let mut exited: Option<Instant> = None;
+    loop {
+        if open > 0 && ended.recv_timeout(TICK).is_ok() {
+            open -= 1;
+        }
+        let status = child.try_wait()?;
+        log.read_on();
+        if status.is_some() {
+            let since = *exited.get_or_insert_with(Instant::now);
+            if open == 0 || since.elapsed() > AFTERLIFE {
+                break;
+            }
+            continue;
+        }
+        if signals.end(&child, on_signal) || cap.is_some_and(|cap| started.elapsed() > cap) {
+            let _ = child.kill();
+            timed_out = Some(cap.unwrap_or_default());
+            break;
+        }
+        if open == 0 {
+            thread::sleep(TICK);
+        }
+    }
+    let code = exit_code(child.wait()?);
+    log.read_on();
+    signals.put_back();
+    if on_signal != OnSignal::Ignore {
+        interrupted()?;
+    }
+    let stderr = log.text + &text(&stderr);
+    Ok(Finished { code, stdout: text(&stdout), stderr, timed_out })
+}
+
+fn spawn(
+    sh: &Shell,
+    invocation: &Invocation,
+    output: Output,
+    on_signal: OnSignal,
+) -> Result<Child> {
+    let command = sh.cmd(&invocation.program).args(&invocation.args);
+    let mut command = Command::from(without_cargos_variables(command));
+    match output {
+        Output::Kept | Output::Shown => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
+        Output::Logged(file) => command.stdout(file.try_clone()?).stderr(file.try_clone()?),
+        Output::Inherited => &mut command,
+    };
+    // Docker and its plugins are Go: collecting garbage is a fifth of the time of
+    // a short question (pkg.go.dev/runtime, GOGC and GOMEMLIMIT).
+    let tunable = env::var_os("GOGC").is_none() && env::var_os("GOMEMLIMIT").is_none();
+    if matches!(output, Output::Kept) && tunable && !invocation.exact_environment {
+        command.env("GOGC", "off").env("GOMEMLIMIT", "500MiB");
+    }
+    #[cfg(unix)]
+    if matches!(on_signal, OnSignal::Forward { .. }) {
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    }
+    let stdin = if invocation.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut child = command
+        .stdin(stdin)
+        .spawn()
+        .with_context(|| format!("starting `{}`", invocation.program))?;
+    if let (Some(text), Some(mut pipe)) = (&invocation.stdin, child.stdin.take()) {
+        // A child that ends without reading its input says why by itself.
+        let _ = pipe.write_all(text);
+    }
+    Ok(child)
+}
+
+/// Reads a pipe to its end on a thread of its own, and then says so.
+fn read(
+    pipe: Option<Box<dyn Read + Send>>,
+    mut show: Option<Box<dyn Write + Send>>,
+    ended: mpsc::Sender<()>,
+) -> Arc<Mutex<Vec<u8>>> {
+    let so_far = Arc::<Mutex<Vec<u8>>>::default();
+    let Some(mut pipe) = pipe else { return so_far };
+    let bytes = so_far.clone();
+    thread::spawn(move || {
+        let mut block = [0; 4096];
+        loop {
+            match pipe.read(&mut block) {
+                Ok(n @ 1..) => {
+                    let mut bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                    bytes.extend_from_slice(&block[..n]);
+                    if let Some(show) = &mut show {
+                        let _ = show.write_all(&block[..n]).and_then(|()| show.flush());
+                        let surplus = bytes.len().saturating_sub(KEPT);
+                        drop(bytes.drain(..if surplus > KEPT { surplus } else { 0 }));
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                _ => break,
+            }
+        }
+        let _ = ended.send(());
+    });
+    so_far
+}
+
+fn text(bytes: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+}
+
+/// What a child appends to a log, passed on to stderr.
+struct Tail<'a> {
+    log: Option<&'a File>,
+    at: u64,
+    text: String,
+}
+
+impl<'a> Tail<'a> {
+    fn of(output: Output<'a>) -> Result<Tail<'a>> {
+        let log = if let Output::Logged(file) = output { Some(file) } else { None };
+        let at = log.map_or(Ok(0), |log| log.metadata().map(|metadata| metadata.len()))?;
+        Ok(Tail { log, at, text: String::new() })
+    }
+
+    fn read_on(&mut self) {
+        let Some(log) = self.log else { return };
+        loop {
+            let new = written_since(log, self.at);
+            if new.is_empty() {
+                return;
+            }
+            self.at += new.len() as u64;
+            let _ = std::io::stderr().write_all(&new);
+            self.text += &String::from_utf8_lossy(&new);
+        }
+    }
+}
+
+/// Reads a file from `at` on, without moving the child's own position in it.
+#[cfg(unix)]
+fn written_since(file: &File, at: u64) -> Vec<u8> {
+    let mut block = vec![0; 4096];
+    let length = std::os::unix::fs::FileExt::read_at(file, &mut block, at).unwrap_or_default();
+    block.truncate(length);
+    block
+}
+
+/// On Windows a locked file cannot be read, and so no log is used.
+#[cfg(not(unix))]
+fn written_since(_file: &File, _at: u64) -> Vec<u8> {
+    Vec::new()
+}
+
+/// The signals that came while a child ran.
+#[derive(Default)]
+struct Signals {
+    count: u32,
+    /// The last one and its time.
+    last: Option<(usize, Instant)>,
+    /// How many of them the child was told.
+    told: u32,
+}
+
+impl Signals {
+    /// Minds a new signal; whether the child has to be killed for it.
+    fn end(&mut self, child: &Child, on_signal: OnSignal) -> bool {
+        if on_signal == OnSignal::Ignore {
+            return false;
+        }
+        let number = signals::take();
+        if number != 0 {
+            self.count += 1;
+            self.last = Some((number, Instant::now()));
+        }
+        let Some((signal, came)) = self.last else { return false };
+        match on_signal {
+            OnSignal::End => came.elapsed() > PATIENCE,
+            OnSignal::Forward { grace } => {
+                if number != 0 && self.count == 1 && !grace.is_zero() {
+                    warn!("finishing this step first: half of it would leave nothing that serves");
+                }
+                if self.told < self.count && (self.count > 1 || came.elapsed() >= grace) {
+                    self.told = self.count;
+                    signal_group(child, if self.count > 2 { 9 } else { signal });
+                }
+                false
+            }
+            OnSignal::Ignore => false,
+        }
+    }
+
+    /// Notes the last one again, for the code that asks next.
+    fn put_back(&self) {
+        if let Some((number, _)) = self.last {
+            signals::put_back(number);
+        }
+    }
+}
+
+/// By the shell's own `kill`, since a small system has no other. On Windows the
+/// console itself tells every process.
+fn signal_group(child: &Child, signal: usize) {
+    if cfg!(unix) {
+        let kill = format!("kill -{signal} -{}", child.id());
+        let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::error::{self, Kind};
+    use crate::process::{capture, clean_up, on_terminal, shown, to_its_end};
+
+    fn sh(script: &str) -> Invocation {
+        Invocation::new("sh", ["-c", script])
+    }
+
+    fn shell() -> Shell {
+        Shell::new().unwrap()
+    }
+
+    #[test]
+    fn both_streams_and_the_code_are_captured() {
+        let cap = Duration::from_secs(10);
+        let script = sh("cat; echo err >&2; exit 3").stdin("in", "text");
+        let got = capture(&shell(), &script, cap).unwrap();
+        assert_eq!((got.code, &*got.stdout, &*got.stderr), (3, "in", "err\n"));
+        assert_eq!(capture(&shell(), &sh("kill -9 $$"), cap).unwrap().code, 137);
+        let big = capture(&shell(), &sh("head -c 100000 /dev/zero"), cap).unwrap();
+        assert_eq!(big.stdout.len(), 100_000);
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_killed_and_what_it_said_is_kept() {
+        let script = sh("echo said; echo err >&2; exec sleep 60");
+        let cap = Duration::from_secs(1);
+        let got = capture(&shell(), &script, cap).unwrap();
+        assert_eq!((&*got.stdout, &*got.stderr, got.timed_out), ("said\n", "err\n", Some(cap)));
+        let error = got.in_time(&script).unwrap_err();
+        assert!(error.to_string().ends_with("gave no answer within 1 s"), "{error}");
+        assert_eq!(error::kind(&error), Kind::NoAnswer);
+    }
+
+    #[test]
+    fn a_process_left_in_the_background_holds_nothing_up() {
+        let started = Instant::now();
+        let got = capture(&shell(), &sh("echo x; sleep 60 &"), Duration::from_secs(30)).unwrap();
+        assert_eq!((&*got.stdout, got.timed_out), ("x\n", None));
+        assert!(started.elapsed() < Duration::from_secs(25));
+    }
+
+    #[test]
+    fn cleaning_up_takes_no_longer_than_it_may() {
+        let started = Instant::now();
+        clean_up(&shell(), &sh("exec sleep 60"), Duration::from_millis(50));
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn the_childs_code_is_passed_on_and_known_causes_are_named() {
+        let error = on_terminal(&shell(), &sh("exit 17")).unwrap_err();
+        assert_eq!(error::exit_code(&error), 17);
+        let said = sh("echo out; echo 'port is already allocated' >&2; exit 3");
+        let error = shown(&shell(), &said).unwrap_err();
+        assert_eq!((error::exit_code(&error), error::kind(&error)), (3, Kind::PortTaken));
+        shown(&shell(), &sh("true")).unwrap();
+    }
+
+    #[test]
+    fn the_cause_at_the_end_of_much_output_is_found() {
+        let much = "printf '%90000s\\r'; echo no space left on device; exit 1";
+        let error = shown(&shell(), &sh(much)).unwrap_err();
+        assert!(error.to_string().contains("disk"), "{error}");
+    }
+
+    #[test]
+    fn what_outlives_xtask_writes_to_the_log_and_is_passed_on() {
+        let path = std::env::temp_dir().join(format!("xtask-log-test-{}", std::process::id()));
+        let mut log = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        log.write_all(b"signature\n").unwrap();
+        let run = |script: &str| to_its_end(&shell(), &sh(script), Duration::ZERO, Some(&log));
+        run("echo one; echo two >&2").unwrap();
+        let error = run("echo 'port is already allocated' >&2; exit 3").unwrap_err();
+        assert_eq!(error::kind(&error), Kind::PortTaken);
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert_eq!(text, "signature\none\ntwo\nport is already allocated\n");
+        fs_err::remove_file(path).unwrap();
+    }
+}
