@@ -18,9 +18,14 @@ pub fn clean_build(bed: &Bed, rounds: usize, rows: &'static [Row]) -> Result<Vec
         fs_err::create_dir_all(to.parent().context("a file without a directory")?)?;
         fs_err::copy(bed.root.join(file), to)?;
     }
-    for target in ["src", "benches/speed"] {
-        fs_err::create_dir_all(empty.join("xtask").join(target))?;
-        fs_err::write(empty.join("xtask").join(target).join("main.rs"), "fn main() {}\n")?;
+    for (file, text) in [
+        ("src/main.rs", "fn main() {}\n"),
+        ("src/lib.rs", ""),
+        ("benches/speed/main.rs", "fn main() {}\n"),
+    ] {
+        let to = empty.join("xtask").join(file);
+        fs_err::create_dir_all(to.parent().context("a file without a directory")?)?;
+        fs_err::write(to, text)?;
     }
     let build = |root: &std::path::Path| {
         let target = bed.root.with_file_name("clean");
