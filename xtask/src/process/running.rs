@@ -81,7 +81,9 @@ pub(super) fn run(
         log.read_on();
         if status.is_some() {
             let since = *exited.get_or_insert_with(Instant::now);
-            if open == 0 || since.elapsed() > AFTERLIFE {
+            // A terminal may be stopped and read on later; an answer is complete.
+            let answered = matches!(output, Output::Kept) && since.elapsed() > AFTERLIFE;
+            if open == 0 || answered {
                 break;
             }
             continue;
@@ -154,12 +156,14 @@ fn read(
         loop {
             match pipe.read(&mut block) {
                 Ok(n @ 1..) => {
-                    let mut bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
-                    bytes.extend_from_slice(&block[..n]);
                     if let Some(show) = &mut show {
                         let _ = show.write_all(&block[..n]).and_then(|()| show.flush());
-                        let surplus = bytes.len().saturating_sub(KEPT);
-                        drop(bytes.drain(..if surplus > KEPT { surplus } else { 0 }));
+                    }
+                    let mut bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                    bytes.extend_from_slice(&block[..n]);
+                    let surplus = bytes.len().saturating_sub(KEPT);
+                    if show.is_some() && surplus > KEPT {
+                        bytes.drain(..surplus);
                     }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
