@@ -119,6 +119,31 @@ mod tests {
     }
 
     #[test]
+    fn a_device_says_why_it_is_no_gpu() {
+        let none = choose(false, false, Some(false)).unwrap();
+        assert_eq!(none.reason(), Some("no NVIDIA card on the engine's machine"));
+        assert!(none.is_cpu() && !Device::Gpu.is_cpu() && !Device::Unknown.is_cpu());
+        assert_eq!((Device::Gpu.reason(), Device::Unknown.reason()), (None, None));
+        for (card, says) in [
+            (Some(false), "XTASK_DEVICE=gpu, but the engine's machine has no NVIDIA card"),
+            (Some(true), "the engine's machine has an NVIDIA card, but Docker cannot reach it"),
+            (None, "the engine's machine has an NVIDIA card, but Docker cannot reach it"),
+        ] {
+            assert_eq!(out_of_reach(card).to_string(), says);
+        }
+    }
+
+    #[test]
+    fn the_setting_is_read_from_env() {
+        let root = std::env::temp_dir().join(format!("xtask-device-{}", std::process::id()));
+        fs_err::create_dir_all(&root).unwrap();
+        assert_eq!(requested(&root).unwrap(), None);
+        fs_err::write(root.join(".env"), "XTASK_DEVICE=gpu\n").unwrap();
+        assert_eq!(requested(&root).unwrap(), Some(Device::Gpu));
+        fs_err::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
     fn the_setting_is_checked() {
         assert_eq!(parse(Some("gpu")).unwrap(), Some(Device::Gpu));
         assert_eq!(parse(Some("cpu")).unwrap().map(Device::word), Some("cpu"));

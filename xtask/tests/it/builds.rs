@@ -1,7 +1,7 @@
 //! `fast` and `full` on a real engine: what they put to use, and what they leave alone.
 
 use crate::{
-    common::{self, COMPOSE_FILE, PYTHON},
+    common::{self, COMPOSE_FILE, PYTHON, Run},
     service::{Service, need},
 };
 
@@ -253,4 +253,32 @@ fn no_secret_reaches_an_image() {
             assert!(!labels.contains(secret) && !history.contains(secret), "{secret} in {name}");
         }
     }
+}
+
+#[test]
+fn what_is_removed_costs_no_later_build_its_cache() {
+    let service = need!(Service::serving());
+    let cached = |when: &str| {
+        let build = ["compose", "--progress", "plain", "build", "backend"];
+        let mut command = service.command("docker", &build);
+        // As xtask builds: an attestation is a step of its own.
+        command.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
+        let run = Run::of(command);
+        let text = format!("{}{}", run.stdout, run.stderr);
+        // The steps after FROM, which is no step of ours.
+        let steps = common::DOCKERFILE.lines().filter(|line| line.starts_with("COPY")).count();
+        assert!(text.matches("CACHED").count() >= steps, "{when}: {text}");
+    };
+    for round in 0..3 {
+        service.write("backend/app.sh", &format!("{}# round {round}\n", common::APP));
+        service.xtask(&["fast"]).ok();
+        cached(&format!("after edit {round}"));
+    }
+    service.xtask(&["full"]).ok();
+    cached("after full");
+    service.write("backend/app.sh", "exit 3\n");
+    service.xtask(&["fast"]).fails(1, &["hint: cargo xtask rollback"]);
+    service.xtask(&["rollback"]).ok();
+    service.write("backend/app.sh", &format!("{}# round 2\n", common::APP));
+    cached("after a rollback");
 }

@@ -256,6 +256,7 @@ impl Planner<'_> {
 mod tests {
     use super::*;
     use crate::deploy::observe::fixture::{image, serving};
+    use crate::error;
 
     /// The operations with their commands, a line each, without what differs from run
     /// to run.
@@ -386,6 +387,40 @@ mod tests {
                 "Prune: image rm 0123456789abcdef-0123456789abcdef previous",
                 "PruneCache if Replaces(\"sha256:a\"): buildx prune --force --filter id=SUPERSEDED_LAYERS",
             ]
+        );
+    }
+
+    #[test]
+    fn once_the_device_is_known_the_rest_is_planned() {
+        let seen = serving();
+        let rest: Vec<_> = after_device(Action::Fast, &seen)
+            .iter()
+            .map(|operation| line(operation, &seen.inputs_name()))
+            .collect();
+        assert_eq!(rest, lines(Action::Fast, &seen)[2..]);
+    }
+
+    #[test]
+    fn an_operation_explains_its_failure() {
+        let decision = Decision { action: Action::Full, reasons: vec!["x".into()] };
+        let operations = plan(decision, &serving(), &[]).operations;
+        let says = |method: fn(&Method) -> bool| {
+            let operation = operations.iter().find(|operation| method(&operation.method)).unwrap();
+            error::render(&operation.explain(anyhow::anyhow!("cause")))
+        };
+        assert_eq!(
+            says(|method| *method == Method::Build),
+            "error: building `backend` failed; what served before still does\n  because: cause\n\n\
+             hint: cargo xtask up   # once it is mended\n"
+        );
+        assert_eq!(
+            says(|method| matches!(method, Method::CheckTorch(_))),
+            "error: the new image does not pass the check; the old one stays\n  because: cause\n\n\
+             hint: cargo xtask full   # once it is mended\n"
+        );
+        assert_eq!(
+            says(|method| *method == Method::Await),
+            "error: cause\n\nhint: cargo xtask doctor\n"
         );
     }
 
