@@ -12,6 +12,7 @@ use crate::deploy::observe::{Scope, observe};
 use crate::deploy::operation::Plan;
 use crate::deploy::{self, Observation, Options, device, plan};
 use crate::docker::Docker;
+use crate::image::sources;
 use crate::ui;
 use crate::ui::durations::Durations;
 
@@ -44,21 +45,28 @@ pub fn act(root: &Path, request: Request, build_options: &[&str], common: &Commo
         Request::Up | Request::This(Action::Restart) => Scope::Plan,
         _ => Scope::PlanWithoutDrift,
     };
+    // What is built depends on them, so they come first, and under the lock.
+    let fetches = request == Request::Up && sources::missing(root);
     let look = |docker: &Docker| observe(root, docker, scope, device);
     let planned = |seen: &Observation| -> Result<Plan> {
         let decision = decide::decide(request, &seen.situation)?;
         Ok(plan::plan(decision, seen, build_options))
     };
     let durations = Durations::of(root);
-    let seen = look(&docker);
     if common.dry_run {
-        let seen = seen?;
+        if fetches {
+            say!("would run: {}", sources::fetch_command());
+        }
+        let seen = look(&docker)?;
         let plan = planned(&seen)?;
         tell(&plan, &seen, &durations);
-        say!("{}", plan.to_string().trim_end());
+        if !plan.operations.is_empty() {
+            say!("{}", plan.to_string().trim_end());
+        }
         return Ok(());
     }
-    if let Ok(seen) = &seen
+    let seen = if fetches { None } else { Some(look(&docker)) };
+    if let Some(Ok(seen)) = &seen
         && let Ok(plan) = planned(seen)
         && plan.operations.is_empty()
     {
@@ -66,7 +74,12 @@ pub fn act(root: &Path, request: Request, build_options: &[&str], common: &Commo
         seen.container.iter().for_each(|container| say!("{}", ui::answers(container)));
         return Ok(());
     }
-    let (_lock, seen) = deploy::lock_project(&docker, request.word(), since, seen, look)?;
+    let (_lock, seen) = deploy::lock_project(&docker, request.word(), since, seen, |docker| {
+        if fetches {
+            sources::fetch_if_missing(root)?;
+        }
+        look(docker)
+    })?;
     let plan = planned(&seen)?;
     tell(&plan, &seen, &durations);
     let left_out = decide::image_reason(&seen.situation);

@@ -8,8 +8,6 @@ use clap::Args;
 use super::act::{Common, act};
 use super::setup;
 use crate::deploy::decide::Request;
-use crate::docker::Docker;
-use crate::image::sources;
 
 /// Find out what is needed and do it
 ///
@@ -29,11 +27,6 @@ impl Up {
     pub fn run(&self, root: &Path) -> Result<()> {
         if self.setup {
             setup::run(root, self.common.dry_run)?;
-        }
-        if sources::missing(root) {
-            // No download before it is sure that Docker answers.
-            Docker::new(root.to_owned())?.engine()?;
-            sources::fetch_if_missing(root, self.common.dry_run)?;
         }
         act(root, Request::Up, &[], &self.common)
     }

@@ -9,14 +9,14 @@ use anyhow::{Context as _, Result};
 
 use super::decide::Action;
 use super::observe::{self, Observation};
-use super::operation::{Method, Operation, When};
-use super::plan::{self, BUILT_IMAGE};
+use super::operation::{Method, Operation, Plan, When};
+use super::plan;
 use super::prune::Prune;
 use super::{health, preflight};
 use crate::docker::{Container, Image};
 use crate::image::provenance;
 use crate::image::requirements::{self, Pins};
-use crate::process;
+use crate::process::{self, Invocation};
 use crate::python::Report;
 use crate::ui;
 use crate::ui::durations::Durations;
@@ -50,17 +50,21 @@ pub(super) struct Run<'a> {
     /// What the check found installed in the new image.
     packages: Option<Pins>,
     prune: Prune,
-    durations: Durations,
+    /// None while it rolls back by itself.
+    pub durations: Option<Durations>,
+    /// How to go back, by the plan.
+    pub recovery: Vec<Operation>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     pub(super) fn new(
-        root: &Path,
-        action: Action,
+        root: &'a Path,
+        plan: &Plan,
         observation: Observation,
         options: Options,
         durations: Durations,
-    ) -> Run<'_> {
+    ) -> Run<'a> {
+        let action = plan.decision.action;
         Run {
             root,
             action,
@@ -72,7 +76,8 @@ impl Run<'_> {
             sources_unchanged: true,
             packages: None,
             prune: Prune::new(Duration::from_secs(if action == Action::Full { 120 } else { 2 })),
-            durations,
+            durations: Some(durations),
+            recovery: plan.recovery.clone(),
         }
     }
 
@@ -86,7 +91,8 @@ impl Run<'_> {
             self.begun.push(operation.clone());
             self.perform(&operation)?;
             if operation.method == Method::FindDevice {
-                rest = plan::after_device(self.action, &self.observation).into();
+                let (operations, recovery) = plan::after_device(self.action, &self.observation);
+                (rest, self.recovery) = (operations.into(), recovery);
             }
         }
         Ok(())
@@ -99,15 +105,13 @@ impl Run<'_> {
             When::BuildIsIdenticalTo(old) => id == Some(old) && self.built.as_ref() != Some(old),
             When::Replaces(old) => id != Some(old),
             When::SourcesUnchanged => self.sources_unchanged,
+            When::SourcesChanged => !self.sources_unchanged,
         }
     }
 
     fn perform(&mut self, operation: &Operation) -> Result<()> {
         let docker = self.observation.docker.clone();
-        let built = self.built.as_deref().unwrap_or_default();
-        let commands: Vec<_> =
-            operation.commands.iter().map(|c| c.clone().replacing(BUILT_IMAGE, built)).collect();
-        let mut commands = commands.iter();
+        let mut commands = operation.commands.iter();
         match &operation.method {
             Method::Build => {
                 commands.try_for_each(|command| docker.run(command))?;
@@ -138,8 +142,12 @@ impl Run<'_> {
                 _ => Ok(()),
             }),
             Method::Change | Method::Tag => commands.try_for_each(|command| docker.change(command)),
-            Method::Quiet | Method::Record => {
+            Method::Quiet => {
                 commands.for_each(|command| drop(docker.quietly(command)));
+                process::interrupted()
+            }
+            Method::Keep => {
+                self.keep(&operation.commands);
                 process::interrupted()
             }
             Method::Await => {
@@ -157,7 +165,9 @@ impl Run<'_> {
             }),
             Method::Prune => {
                 let engine = self.observation.engine.as_ref();
-                self.prune.remove_images(&docker, engine, commands)
+                let engine = engine.filter(|_| self.superseded().is_some());
+                let counts = engine.is_some_and(|engine| !engine.has_containerd_store());
+                self.prune.remove_images(&docker, counts, commands)
             }
             Method::PruneCache => self.prune.remove_cache(&docker),
         }
@@ -186,6 +196,16 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Gives an image a name for inspection, and says so where that is done.
+    pub(super) fn keep(&self, commands: &[Invocation]) {
+        let docker = &self.observation.docker;
+        if commands.iter().all(|command| docker.quietly(command).is_ok_and(|done| done)) {
+            let failed = provenance::failed(&self.observation.project.name);
+            let look = format!("docker run --rm -it --entrypoint sh {failed}");
+            warn!("the image is kept as {failed}; to look inside: {look}");
+        }
+    }
+
     /// The image that served before, unless it is the one that runs now.
     fn superseded(&self) -> Option<&Image> {
         let Observation { running, image, .. } = &self.observation;
@@ -212,7 +232,7 @@ impl Run<'_> {
         let took = self.options.started.elapsed();
         let first = self.observation.image.is_none();
         if !self.action.builds() || first || self.superseded().is_some() {
-            self.durations.note(self.action.word(), took);
+            self.durations.iter_mut().for_each(|all| all.note(self.action.word(), took));
         }
         say!("{answers}, {} after the start of `{}`", ui::spoken(took), self.action.word());
     }
@@ -220,10 +240,8 @@ impl Run<'_> {
 
 /// Names an operation that takes time or shows docker's output.
 fn announce(operation: &Operation) {
-    let long = matches!(operation.method, Method::Build | Method::CheckTorch(_))
-        || (operation.method == Method::Change && operation.failure.is_some())
-        || operation.method == Method::CompareVersions;
-    if long {
+    let shown = [Method::Build, Method::Change, Method::CompareVersions];
+    if shown.contains(&operation.method) || matches!(operation.method, Method::CheckTorch(_)) {
         say!("==> {}", operation.does);
     }
 }

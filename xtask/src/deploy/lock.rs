@@ -20,6 +20,9 @@ use crate::process;
 /// Between two tries while another process holds the lock.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// File times come from a coarser clock than the program's own.
+const CLOCK: Duration = Duration::from_millis(20);
+
 /// Held until dropped. It is released when its holder ends, however it ends, and
 /// with it all processes that inherited the file.
 pub struct Lock {
@@ -46,6 +49,8 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         let _ = self.file.set_len(0);
+        // What a command left in the background may keep the file open.
+        let _ = self.file.unlock();
     }
 }
 
@@ -54,18 +59,17 @@ impl Drop for Lock {
 /// caller began to observe the project.
 /// Fails when the lock file can't be opened; after a signal while waiting.
 pub fn take(engine: &str, project: &str, command: &str, since: SystemTime) -> Result<Lock> {
-    take_file(&place(engine, project), project, command, since)
+    take_file(&path(engine, project), project, command, since)
 }
 
 fn take_file(path: &Path, project: &str, command: &str, since: SystemTime) -> Result<Lock> {
-    let mut file = open(path).map_err(|error| {
-        Failure::new(format!("the lock {} cannot be opened: {error}", path.display()))
-            .hint(format!("ls -ld {}   # its owner; remove it if no xtask runs", path.display()))
-    })?;
+    let (mut file, mut created) = open(path)?;
     let mut holder = String::new();
     loop {
         match file.try_lock() {
-            Ok(()) => break,
+            Ok(()) if is_at(&file, path) => break,
+            // It was removed in the meantime.
+            Ok(()) => (file, created) = open(path)?,
             Err(TryLockError::Error(error)) => return Err(error).context("locking"),
             Err(TryLockError::WouldBlock) => {
                 process::interrupted()?;
@@ -84,9 +88,8 @@ fn take_file(path: &Path, project: &str, command: &str, since: SystemTime) -> Re
     }
     // A holder that was killed leaves its signature, and nothing tells when it ended.
     let modified = file.metadata().and_then(|metadata| metadata.modified());
-    let unchanged = holder.is_empty()
-        && signature(&mut file).is_empty()
-        && modified.is_ok_and(|modified| modified < since);
+    let before = modified.is_ok_and(|modified| modified + CLOCK < since);
+    let unchanged = holder.is_empty() && (created || (before && signature(&mut file).is_empty()));
     let user = env::var("USER").or_else(|_| env::var("USERNAME"));
     let user = user.map(|user| format!(" of {user}")).unwrap_or_default();
     let signed = file
@@ -103,26 +106,57 @@ fn signature(file: &mut File) -> String {
 }
 
 /// In a directory that all users of the machine share, where there is one.
-fn place(engine: &str, project: &str) -> PathBuf {
+pub fn path(engine: &str, project: &str) -> PathBuf {
     let directory = if cfg!(unix) { PathBuf::from("/tmp") } else { env::temp_dir() };
     directory.join(format!("xtask-{project}-{:016x}.lock", xxh3_64(engine.as_bytes())))
 }
 
-/// Opens the file for all users. Another user's may be readable only, which is
-/// enough to lock it; and in a sticky directory the kernel refuses to create over
-/// another user's file, so an existing one is tried first.
-fn open(path: &Path) -> std::io::Result<File> {
-    // A link could lead to a file that is not ours to write.
-    if fs_err::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
-        return Err(std::io::Error::other("it is not a regular file"));
+/// Whether `path` still leads to this very file.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        file.metadata()
+            .map(id)
+            .is_ok_and(|ours| fs_err::metadata(path).map(id).is_ok_and(|id| id == ours))
     }
-    let writable = || File::options().read(true).write(true).open(path);
-    writable().or_else(|_| File::open(path)).or_else(|_| {
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        #[cfg(unix)]
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
-        Ok(file)
+    // Windows doesn't remove a file that is open.
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        true
+    }
+}
+
+/// Opens the file for all users, and says whether it made it. Another user's may be
+/// readable only, which is enough to lock it; and in a sticky directory the kernel
+/// refuses to create over another user's file, so an existing one is tried first.
+fn open(path: &Path) -> Result<(File, bool)> {
+    let existing =
+        || File::options().read(true).write(true).open(path).or_else(|_| File::open(path));
+    let opened = || -> std::io::Result<(File, bool)> {
+        // A link could lead to a file that is not ours to write.
+        if fs_err::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Err(std::io::Error::other("it is not a regular file"));
+        }
+        if let Ok(file) = existing() {
+            return Ok((file, false));
+        }
+        match File::options().read(true).write(true).create_new(true).open(path) {
+            Ok(file) => {
+                #[cfg(unix)]
+                file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+                Ok((file, true))
+            }
+            // Another one was quicker.
+            Err(_) => Ok((existing()?, false)),
+        }
+    };
+    opened().map_err(|error| {
+        Failure::new(format!("the lock {} cannot be opened: {error}", path.display()))
+            .hint(format!("ls -ld {}   # its owner; remove it if no xtask runs", path.display()))
+            .into()
     })
 }
 
@@ -157,13 +191,41 @@ mod tests {
     #[test]
     fn an_observation_holds_only_where_nothing_changed_since() {
         let path = path("since");
-        let (before, hour) = (SystemTime::now(), Duration::from_secs(3600));
         let take = |since| take_file(&path, "p", "fast", since).unwrap().unchanged();
-        assert!(!take(before - hour), "it was made just now");
-        assert!(!take(before - hour), "another command ran since");
-        assert!(take(before + hour));
+        let hour = Duration::from_secs(3600);
+        assert!(take(SystemTime::now()), "it is new");
+        let began = SystemTime::now();
+        assert!(take(began + hour), "the last one was done before");
+        assert!(!take(began), "another command ran since");
         fs_err::write(&path, "`full` (process 1)\n").unwrap();
-        assert!(!take(before + hour), "its holder was killed");
+        assert!(!take(began + hour), "its holder was killed");
+        fs_err::remove_file(path).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_command_left_in_the_background_does_not_hold_it() {
+        let path = path("background");
+        let first = take_file(&path, "p", "fast", SystemTime::now()).unwrap();
+        let mut sleep = std::process::Command::new("sleep");
+        let mut left =
+            sleep.arg("60").stdout(first.file().unwrap().try_clone().unwrap()).spawn().unwrap();
+        drop(first);
+        let second = take_file(&path, "p", "full", SystemTime::now()).unwrap();
+        left.kill().unwrap();
+        left.wait().unwrap();
+        drop(second);
+        fs_err::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_removed_is_no_lock() {
+        let path = path("removed");
+        let first = take_file(&path, "p", "fast", SystemTime::now()).unwrap();
+        fs_err::remove_file(&path).unwrap();
+        let second = take_file(&path, "p", "full", SystemTime::now()).unwrap();
+        assert!(fs_err::read_to_string(&path).unwrap().starts_with("`full`"));
+        drop((first, second));
         fs_err::remove_file(path).unwrap();
     }
 

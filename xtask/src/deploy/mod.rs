@@ -31,25 +31,29 @@ use self::operation::Plan;
 use crate::docker::Docker;
 use crate::ui::durations::Durations;
 
-/// Takes the lock of the project that was observed since `since`, in `seen`, and
-/// returns it with an observation that holds: another one where something may have
-/// changed meanwhile. `command` is what others read that wait.
+/// Takes the lock of the project that was observed since `since`, in `seen` if it
+/// was, and returns it with an observation that holds: another one where something
+/// may have changed meanwhile. `command` is what others read that wait.
 /// Fails when the project can't be observed or locked.
 pub fn lock_project(
     docker: &Docker,
     command: &str,
     since: SystemTime,
-    seen: Result<Observation>,
+    seen: Option<Result<Observation>>,
     observe: impl Fn(&Docker) -> Result<Observation>,
 ) -> Result<(Lock, Observation)> {
     let (engine, project) = match &seen {
-        Ok(Observation { engine: Some(engine), project, .. }) => (engine.clone(), project.clone()),
+        Some(Ok(Observation { engine: Some(engine), project, .. })) => {
+            (engine.clone(), project.clone())
+        }
         // In the middle of a swap an observation may fail; the lock waits for its end.
         _ => (docker.engine()?, docker.project()?),
     };
     let lock = lock::take(&engine.id, &project.name, command, since)?;
-    let mut observation =
-        if lock.unchanged() { seen? } else { observe(&docker.logging_to(lock.file()))? };
+    let mut observation = match seen {
+        Some(seen) if lock.unchanged() => seen?,
+        _ => observe(docker)?,
+    };
     observation.docker = observation.docker.logging_to(lock.file());
     Ok((lock, observation))
 }
@@ -64,7 +68,7 @@ pub fn execute(
     durations: Durations,
     options: Options,
 ) -> Result<()> {
-    let mut run = Run::new(root, plan.decision.action, seen, options, durations);
+    let mut run = Run::new(root, &plan, seen, options, durations);
     match run.carry_out(plan.operations) {
         Ok(()) => run.report(),
         Err(error) => Err(recover::recover(run, error)),

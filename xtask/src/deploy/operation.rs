@@ -12,6 +12,9 @@ use crate::process::Invocation;
 pub struct Plan {
     pub decision: Decision,
     pub operations: Vec<Operation>,
+    /// How to go back by itself where the new container does not serve; empty where
+    /// that is left to the user.
+    pub recovery: Vec<Operation>,
 }
 
 /// One thing to do.
@@ -48,12 +51,12 @@ pub enum Method {
     Try,
     /// Shown, and never stopped halfway.
     Change,
-    /// Gives an image names. A rollback takes them back.
+    /// The same, too short to be announced.
     Tag,
-    /// Gives a record its name, in the same way; it may fail.
-    Record,
     /// Not shown, and it may fail.
     Quiet,
+    /// The same; says under which name the image is kept.
+    Keep,
     /// Waits until the service answers.
     Await,
     /// Says which packages changed since the image that served.
@@ -85,6 +88,7 @@ pub enum When {
     Replaces(String),
     /// The sources did not change while they were built.
     SourcesUnchanged,
+    SourcesChanged,
 }
 
 impl Phase {
@@ -140,6 +144,7 @@ impl fmt::Display for When {
             When::BuildIsIdenticalTo(_) => ", if the build produces an identical image",
             When::Replaces(_) => ", if the image is another than before",
             When::SourcesUnchanged => ", unless the sources change during the build",
+            When::SourcesChanged => ", if the sources change during the build",
         })
     }
 }
@@ -147,21 +152,28 @@ impl fmt::Display for When {
 impl fmt::Display for Plan {
     /// What a dry run prints beneath the decision.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for operation in &self.operations {
-            let Operation { does, cause, when, commands, undo, on_failure, .. } = operation;
-            writeln!(f, "{does}{when}\n  because: {cause}")?;
+        self.operations.iter().try_for_each(|operation| operation.show(f, "would run"))?;
+        if !self.recovery.is_empty() {
+            writeln!(f, "where the new container does not serve:")?;
+        }
+        self.recovery.iter().try_for_each(|operation| operation.show(f, "then"))
+    }
+}
+
+impl Operation {
+    fn show(&self, f: &mut fmt::Formatter<'_>, would: &str) -> fmt::Result {
+        let Operation { does, cause, when, commands, undo, on_failure, .. } = self;
+        writeln!(f, "{does}{when}\n  because: {cause}")?;
+        for command in commands {
+            write!(f, "  {would}: {command}")?;
+            match command.stdin_is {
+                "" => writeln!(f)?,
+                stdin => writeln!(f, "   # stdin: {stdin}")?,
+            }
+        }
+        for (label, commands) in [("undone by", undo), ("if it fails", on_failure)] {
             for command in commands {
-                write!(f, "  would run: {command}")?;
-                match command.stdin_is {
-                    "" => writeln!(f)?,
-                    stdin => writeln!(f, "   # stdin: {stdin}")?,
-                }
-            }
-            for command in undo {
-                writeln!(f, "  undone by: {command}")?;
-            }
-            for command in on_failure {
-                writeln!(f, "  if it fails: {command}")?;
+                writeln!(f, "  {label}: {command}")?;
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::docker::{CacheRecord, Docker, Engine, Image};
+use crate::docker::{CacheRecord, Docker, Image};
 use crate::process::{self, Invocation};
 use crate::ui;
 
@@ -29,11 +29,10 @@ impl Prune {
     pub fn remove_images<'a>(
         &mut self,
         docker: &Docker,
-        engine: Option<&Engine>,
+        counts_cache: bool,
         mut commands: impl Iterator<Item = &'a Invocation>,
     ) -> Result<()> {
-        let counts = engine.is_some_and(|engine| !engine.has_containerd_store());
-        if counts && self.before.is_none() {
+        if counts_cache && self.before.is_none() {
             self.before = docker.build_cache(self.patience).ok();
         }
         commands.try_for_each(|command| {

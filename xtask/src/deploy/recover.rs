@@ -1,11 +1,12 @@
 //! Recovers from a failure or a signal, by what the plan says of undoing it.
 
+use std::time::Instant;
+
 use anyhow::Result;
 
 use super::decide::Action;
 use super::execute::Run;
 use super::operation::{Method, Operation, Phase};
-use super::plan;
 use super::situation::ContainerState;
 use crate::error::{self, Failure};
 use crate::image::provenance;
@@ -26,8 +27,7 @@ pub(super) fn recover(run: Run, error: anyhow::Error) -> anyhow::Error {
         Phase::Finish => error,
         Phase::Prepare => {
             if !interrupted && !failed.on_failure.is_empty() {
-                run.quietly(failed.on_failure.clone());
-                tell_kept(&run);
+                run.keep(&failed.on_failure);
             }
             run.quietly(run.undo(|_| true));
             error
@@ -60,7 +60,7 @@ impl Run<'_> {
         if !self.observation.docker.image(&previous).is_ok_and(|image| image.is_some()) {
             return error;
         }
-        if self.action != Action::Full {
+        if self.action != Action::Full || self.recovery.is_empty() {
             return Failure::new(format!("{what}; the image that served before is still there"))
                 .hint(ROLLBACK)
                 .because(error)
@@ -79,19 +79,13 @@ impl Run<'_> {
         failure.because(error).into()
     }
 
-    /// Carries out the plan of a rollback.
+    /// Carries out what the plan has for this.
     fn roll_back(&mut self) -> Result<()> {
-        let gives_names =
-            |operation: &Operation| matches!(operation.method, Method::Tag | Method::Record);
-        let give_back = self.undo(gives_names);
-        // The new container holds the ports now.
-        self.observation.container =
-            self.observation.docker.container(&self.observation.project.name)?;
-        let failed = self.image.as_ref().map(|image| image.id.clone()).unwrap_or_default();
-        let operations = plan::recovery(&self.observation, &failed, give_back);
-        tell_kept(self);
         self.action = Action::Rollback;
-        self.carry_out(operations)
+        self.options.started = Instant::now();
+        self.durations = None;
+        let recovery = std::mem::take(&mut self.recovery);
+        self.carry_out(recovery)
     }
 
     /// What undoes the operations that were begun and that `which` picks, the last
@@ -119,11 +113,4 @@ impl Run<'_> {
         };
         now.id == before.id && (now.is(&before.state.status) || now.is("running"))
     }
-}
-
-fn tell_kept(run: &Run) {
-    let failed = provenance::failed(&run.observation.project.name);
-    warn!(
-        "the image is kept as {failed}; to look inside: docker run --rm -it --entrypoint sh {failed}"
-    );
 }

@@ -52,12 +52,8 @@ pub fn fetch(root: &Path) -> Result<()> {
 
 /// Fetches them if they are missing; where that fails, says so and goes on.
 /// Fails after Ctrl-C only.
-pub fn fetch_if_missing(root: &Path, dry_run: bool) -> Result<()> {
+pub fn fetch_if_missing(root: &Path) -> Result<()> {
     if !missing(root) {
-        return Ok(());
-    }
-    if dry_run {
-        say!("would run: {}", fetch_command());
         return Ok(());
     }
     say!("fetching Step1X-3D's sources into {PATH}");

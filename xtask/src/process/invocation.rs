@@ -42,12 +42,6 @@ impl Invocation {
         Invocation { exact_environment: true, ..self }
     }
 
-    /// The same with another text in place of an argument, or of a part of one.
-    pub fn replacing(mut self, placeholder: &str, text: &str) -> Invocation {
-        self.args.iter_mut().for_each(|arg| *arg = arg.replace(placeholder, text));
-        self
-    }
-
     /// The argument after `option`.
     pub fn value_of(&self, option: &str) -> Option<&str> {
         let at = self.args.iter().position(|arg| arg == option)?;

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a pipe may stay open after its child ended: what the child left in the
 /// background, as ssh does, may hold it for ever.
-const AFTERLIFE: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Bytes of shown output that are kept to name the cause of a failure.
 const KEPT: usize = 16 * 1024;
@@ -82,7 +82,7 @@ pub(super) fn run(
         if status.is_some() {
             let since = *exited.get_or_insert_with(Instant::now);
             // A terminal may be stopped and read on later; an answer is complete.
-            let answered = matches!(output, Output::Kept) && since.elapsed() > AFTERLIFE;
+            let answered = matches!(output, Output::Kept) && since.elapsed() > LINGER;
             if open == 0 || answered {
                 break;
             }
@@ -235,34 +235,35 @@ struct Signals {
 impl Signals {
     /// Minds a new signal; whether the child has to be killed for it.
     fn end(&mut self, child: &Child, on_signal: OnSignal) -> bool {
-        if on_signal == OnSignal::Ignore {
-            return false;
-        }
+        let OnSignal::Forward { grace } = on_signal else {
+            // Only read, since several questions are asked at once.
+            if on_signal == OnSignal::Ignore || signals::last() == 0 {
+                return false;
+            }
+            let (_, since) = *self.last.get_or_insert((0, Instant::now()));
+            return since.elapsed() > PATIENCE;
+        };
         let number = signals::take();
         if number != 0 {
             self.count += 1;
             self.last = Some((number, Instant::now()));
-        }
-        let Some((signal, came)) = self.last else { return false };
-        match on_signal {
-            OnSignal::End => came.elapsed() > PATIENCE,
-            OnSignal::Forward { grace } => {
-                if number != 0 && self.count == 1 && !grace.is_zero() {
-                    warn!("finishing this step first: half of it would leave nothing that serves");
-                }
-                if self.told < self.count && (self.count > 1 || came.elapsed() >= grace) {
-                    self.told = self.count;
-                    signal_group(child, if self.count > 2 { 9 } else { signal });
-                }
-                false
+            if self.count == 1 && !grace.is_zero() {
+                warn!("finishing this step first: half of it would leave nothing that serves");
             }
-            OnSignal::Ignore => false,
         }
+        if let Some((signal, came)) = self.last
+            && self.told < self.count
+            && (self.count > 1 || came.elapsed() >= grace)
+        {
+            self.told = self.count;
+            signal_group(child, if self.count > 2 { 9 } else { signal });
+        }
+        false
     }
 
     /// Notes the last one again, for the code that asks next.
     fn put_back(&self) {
-        if let Some((number, _)) = self.last {
+        if let Some((number @ 1.., _)) = self.last {
             signals::put_back(number);
         }
     }

@@ -25,10 +25,9 @@ pub fn note_signals() -> Result<()> {
     Ok(())
 }
 
-/// Fails once a signal came.
-/// Fails after a signal only, with exit code 128 plus its number.
+/// Fails once a signal came, with exit code 128 plus its number.
 pub fn interrupted() -> Result<()> {
-    match last_signal().load(Ordering::Relaxed) {
+    match last() {
         0 => Ok(()),
         signal => Err(Failure::new("interrupted")
             .kind(Kind::Interrupted)
@@ -44,7 +43,12 @@ pub fn take_signal() -> bool {
     take() != 0
 }
 
-/// The number of the last signal, or 0; forgets it.
+/// The number of the last signal, or 0.
+pub(super) fn last() -> usize {
+    last_signal().load(Ordering::Relaxed)
+}
+
+/// The same, and forgets it.
 pub(super) fn take() -> usize {
     last_signal().swap(0, Ordering::Relaxed)
 }

@@ -20,7 +20,10 @@ fn one_fault(mut fake: Fake, fault: Fault, id: &str, message: &str, remedy: &str
     let text = fake.xtask(&["doctor"]).stdout;
     assert!(text.lines().last().unwrap().starts_with("next: "), "{text}");
     let wide = |line: &&str| {
-        line.chars().count() > 80 && !line.contains("-> ") && !line.starts_with("next: ")
+        line.chars().count() > 80
+            // A path may be longer than a line, where TMPDIR is.
+            && line.split(' ').all(|word| word.chars().count() < 60)
+            && !line.contains("-> ") && !line.starts_with("next: ")
     };
     assert_eq!(text.lines().filter(wide).collect::<Vec<_>>(), [""; 0]);
 }

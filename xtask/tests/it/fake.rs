@@ -20,6 +20,14 @@ pub struct Fake {
     answers: Vec<Answer>,
 }
 
+impl Drop for Fake {
+    /// The lock stays by design; each fake has an engine, and so a lock, of its own.
+    fn drop(&mut self) {
+        let lock = xtask::deploy::lock::path(&self.engine_id(), "p");
+        let _ = fs_err::remove_file(lock);
+    }
+}
+
 /// What docker does on one command line.
 struct Answer {
     /// The whole line after `docker`. See [`stable`] for what is replaced in it.
@@ -121,10 +129,14 @@ impl Fake {
         self.engine_with(&format!(r#""Runtimes":{runtimes},"KernelVersion":"{kernel}""#));
     }
 
+    /// An engine of its own, so that no other test holds its lock.
+    fn engine_id(&self) -> String {
+        self.repo.root.display().to_string()
+    }
+
     /// An engine with these keys in what it says of itself.
     pub fn engine_with(&mut self, keys: &str) {
-        // An engine of its own, so that no other test holds its lock.
-        let id = self.repo.root.display();
+        let id = self.engine_id();
         let info = format!(r#"{{"ID":"{id}","ServerVersion":"26.1.5",{keys}}}"#);
         self.answer(INFO, 0, &info, "");
     }

@@ -207,7 +207,6 @@ fn setup_says_what_it_installs_and_passes_the_scripts_code_on() {
         r#"setup, where missing: Docker Engine, Compose v2 and buildx (Debian packages), and the base image
 would run: sh xtask/setup-debian
 none: it runs, from the current sources and configuration
-
 --- stderr
 --- exit 0
 "#,
@@ -240,7 +239,6 @@ fn up_fetches_missing_sources_and_goes_on_without_them() {
         &fake.xtask(&["up", "--dry-run"]),
         r#"would run: git -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=30 submodule update --init --depth 1 --progress backend/Step1X-3D
 none: it runs, from the current sources and configuration
-
 --- stderr
 --- exit 0
 "#,

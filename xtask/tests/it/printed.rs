@@ -41,6 +41,7 @@ pub fn printed(dry_run: &str, run: &str) -> Vec<String> {
                 Some((_, "if the build produces an identical image")) => false,
                 Some((_, "if the image is another than before")) => !identical,
                 Some((_, "unless the sources change during the build")) => !changed,
+                Some((_, "if the sources change during the build")) => changed,
                 _ => true,
             };
         } else if let Some(command) = line.strip_prefix("  would run: docker ")

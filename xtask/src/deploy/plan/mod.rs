@@ -17,42 +17,31 @@ use crate::image::requirements::{self, PATH};
 use crate::process::Invocation;
 use crate::python::PROBE;
 
-/// Stands in a plan for the id of an image that the build produces.
-pub const BUILT_IMAGE: &str = "BUILT_IMAGE";
-
 /// Stands in a plan for the ids of records of the build cache.
 const SUPERSEDED_LAYERS: &str = "SUPERSEDED_LAYERS";
 
 /// The plan of a decision. `build_options` are added to a build's command.
 pub fn plan(decision: Decision, seen: &Observation, build_options: &[&str]) -> Plan {
     let planner = Planner::new(decision.action, seen);
+    let mut recovery = Vec::new();
     let operations = match decision.action {
         Action::None => planner.wait(),
         Action::Restart => planner.restart(),
-        Action::Rollback => planner.roll_back(&seen.service_names),
+        Action::Rollback => planner.roll_back(),
         Action::Fast | Action::Full => {
+            recovery = planner.recovery();
             let build = planner.build(&decision.reasons.join("; "), build_options);
             build.into_iter().chain(planner.swap()).collect()
         }
     };
-    Plan { decision, operations }
+    Plan { decision, operations, recovery }
 }
 
-/// What follows once the device is known that a build had to find out.
-pub fn after_device(action: Action, seen: &Observation) -> Vec<Operation> {
-    Planner::new(action, seen).swap()
-}
-
-/// How to go back after a swap to the image `failed` (an id): `give_back` lets all
-/// names stand for what they stood for before.
-pub fn recovery(seen: &Observation, failed: &str, give_back: Vec<Invocation>) -> Vec<Operation> {
-    let planner = Planner::new(Action::Rollback, seen);
-    let mut operations = vec![planner.keep_failed(failed)];
-    operations[0].commands.extend(give_back);
-    // A further name may have stood for another image than the one that served.
-    let first = &seen.service_names[..seen.service_names.len().min(1)];
-    operations.extend(planner.put_back(first));
-    operations
+/// What follows, and how to go back, once the device is known that a build had to
+/// find out.
+pub fn after_device(action: Action, seen: &Observation) -> (Vec<Operation>, Vec<Operation>) {
+    let planner = Planner::new(action, seen);
+    (planner.swap(), planner.recovery())
 }
 
 /// Makes the operations of an action from an observation.
@@ -98,6 +87,7 @@ impl Planner<'_> {
         } else {
             let cause = "its image and configuration are the same";
             self.start("restart the container's process", cause, docker.restart())
+                .fails(format!("restarting `{SERVICE}` failed"), &[])
         };
         operations.extend(self.unpause());
         operations.extend([restart, self.answer()]);
@@ -123,7 +113,7 @@ impl Planner<'_> {
                 ),
         ];
         if let Some(image) = image {
-            let commands = vec![tag(&image.id, temporary), remove_images([BUILT_IMAGE])];
+            let commands = vec![remove_images([temporary]), tag(&image.id, temporary)];
             let cause = "the container need not be replaced";
             operations.push(
                 Prepare
@@ -156,19 +146,12 @@ impl Planner<'_> {
 
     /// Puts the image under the temporary tag to use.
     fn swap(&self) -> Vec<Operation> {
-        let Observation { docker, situation, inputs, .. } = self.seen;
+        let Observation { docker, situation, .. } = self.seen;
         let temporary = &self.temporary;
         let mut operations = preflight::operations(self.seen, temporary);
-        let inputs_name = self.seen.inputs_name();
-        operations.extend(inputs_name.as_ref().map(|name| {
-            let does = "tag the image with the digest of its inputs";
-            let cause = "the next decision compares it with the sources";
-            Prepare
-                .operation(Method::Tag, does, cause, vec![tag(temporary, name)])
-                .undo(vec![tag_or_remove(self.seen.id_of(name), name)])
-                .when(When::SourcesUnchanged)
-        }));
+        operations.extend(self.label());
         operations.extend(self.keep_previous());
+        operations.extend(self.keep_nameless());
         operations.push(promote(temporary, &self.seen.service_names));
         operations.extend(self.unpause());
         // Compose counts a hung container as up to date.
@@ -188,56 +171,92 @@ impl Planner<'_> {
             "the image has its own names",
             vec![remove_images([temporary])],
         ));
+        operations.extend(self.record());
+        let inputs_name = self.seen.inputs_name();
         let record = inputs_name.as_deref().map(provenance::record_name);
-        if let (Some(inputs), Some(record)) = (inputs, &record)
-            && self.seen.id_of(record).is_none()
-        {
-            let text = provenance::record(inputs);
-            let does = "record what the image was built from";
-            let cause = "the next decision says what changed since";
-            let commands = vec![label_image(record, provenance::LABEL, &text)];
-            operations.push(
-                Swap.operation(Method::Record, does, cause, commands)
-                    .undo(vec![remove_images([record])])
-                    .when(When::SourcesUnchanged),
-            );
-        }
         operations.push(self.answer());
         operations.extend(self.remove_superseded(&[inputs_name, record]));
         operations
     }
 
+    /// Names the image after what it is built from.
+    fn label(&self) -> Option<Operation> {
+        let name = self.seen.inputs_name()?;
+        let does = "tag the image with the digest of its inputs";
+        let cause = "the next decision compares it with the sources";
+        Some(
+            Prepare
+                .operation(Method::Tag, does, cause, vec![tag(&self.temporary, &name)])
+                .undo(vec![tag_or_remove(self.seen.id_of(&name), &name)])
+                .when(When::SourcesUnchanged)
+                .fails("naming the new image failed; what served before still does", &[]),
+        )
+    }
+
+    /// Lists what the image is built from, where that is not done yet.
+    fn record(&self) -> Option<Operation> {
+        let record = provenance::record_name(&self.seen.inputs_name()?);
+        let text = provenance::record(self.seen.inputs.as_ref()?);
+        let does = "record what the image was built from";
+        let cause = "the next decision says what changed since";
+        let commands = vec![label_image(&record, provenance::LABEL, &text)];
+        self.seen.id_of(&record).is_none().then(|| {
+            Swap.operation(Method::Quiet, does, cause, commands)
+                .undo(vec![remove_images([&record])])
+                .when(When::SourcesUnchanged)
+        })
+    }
+
     /// Puts the previous image to use. What serves now, or should, is kept for
     /// inspection.
-    fn roll_back(&self, names: &[(String, Option<String>)]) -> Vec<Operation> {
+    fn roll_back(&self) -> Vec<Operation> {
+        let mut operations = preflight::operations(self.seen, &self.previous);
         let current = self.seen.image.as_ref().map(|image| &*image.id);
         let failed = current.filter(|id| self.seen.id_of(&self.previous) != Some(*id));
-        let keep = failed.map(|failed| self.keep_failed(failed));
-        keep.into_iter().chain(self.put_back(names)).collect()
+        operations.extend(failed.map(|failed| self.keep_failed(failed)));
+        operations.extend(self.put_back(&self.seen.service_names));
+        operations
+    }
+
+    /// How `full` goes back by itself; empty where nothing served before.
+    fn recovery(&self) -> Vec<Operation> {
+        if self.action != Action::Full || self.kept_previous().is_none() {
+            return Vec::new();
+        }
+        let names = &self.seen.service_names;
+        let promoted = promote(&self.temporary, names);
+        let given = [self.record(), Some(promoted), self.label(), self.keep_nameless()];
+        let give_back = given.into_iter().flatten().flat_map(|operation| operation.undo).collect();
+        let (does, cause) = ("give all names back", "they stood for other images before");
+        let give_back = Swap.operation(Method::Quiet, does, cause, give_back);
+        let mut operations = vec![self.keep_failed(&self.seen.project.image), give_back];
+        // A further name may have stood for another image than the one that served.
+        operations.extend(self.put_back(&names[..names.len().min(1)]));
+        operations
     }
 
     fn put_back(&self, names: &[(String, Option<String>)]) -> Vec<Operation> {
-        let mut operations = preflight::operations(self.seen, &self.previous);
-        operations.push(promote(&self.previous, names));
+        let mut operations = vec![promote(&self.previous, names)];
         operations.extend(self.unpause());
         let (does, up) = ("start a container of the previous image", self.seen.docker.up());
         operations.extend([self.start(does, "it is the one that served", up), self.answer()]);
-        operations
-            .extend(self.remove(Method::Quiet, self.leftovers().chain([self.previous.clone()])));
+        let names = self.leftovers().chain([self.previous.clone()]);
+        operations.extend(self.remove(Method::Quiet, names));
         operations
     }
 
     /// Neither restarting nor recreating works on a frozen process.
     fn unpause(&self) -> Option<Operation> {
         let unpause = self.seen.docker.unpause();
-        (self.seen.situation.container == ContainerState::Paused)
-            .then(|| self.start("unpause the container", "a frozen process cannot end", unpause))
+        (self.seen.situation.container == ContainerState::Paused).then(|| {
+            self.start("unpause the container", "a frozen process cannot end", unpause)
+                .fails(format!("restarting `{SERVICE}` failed"), &[])
+        })
     }
 
     fn start(&self, does: &str, cause: &str, command: Invocation) -> Operation {
-        let verb = if does.starts_with("restart") { "restarting" } else { "starting" };
-        Swap.operation(Method::Change, does, cause, vec![command])
-            .fails(format!("{verb} `{SERVICE}` failed"), &[])
+        let failure = format!("starting `{SERVICE}` failed");
+        Swap.operation(Method::Change, does, cause, vec![command]).fails(failure, &[])
     }
 
     fn answer(&self) -> Operation {
@@ -336,7 +355,7 @@ mod tests {
         assert_eq!(
             restart(newer),
             [
-                "Change if Replaces(\"sha256:old\"): tag sha256:old previous / undo image rm previous",
+                "Tag if Replaces(\"sha256:old\"): tag sha256:old previous / undo image rm previous",
                 UP,
                 AWAIT,
                 "Quiet: image rm previous",
@@ -376,13 +395,13 @@ mod tests {
             lines(Action::Fast, &seen),
             [
                 "Build: compose --file docker-compose.yml --file - --progress plain build backend / undo image rm TEMPORARY",
-                "Quiet if BuildIsIdenticalTo(\"sha256:a\"): tag sha256:a TEMPORARY && image rm BUILT_IMAGE",
+                "Quiet if BuildIsIdenticalTo(\"sha256:a\"): image rm TEMPORARY && tag sha256:a TEMPORARY",
                 "Tag if SourcesUnchanged: tag TEMPORARY INPUTS / undo image rm INPUTS",
-                "Change if Replaces(\"sha256:a\"): tag sha256:a previous / undo image rm previous",
+                "Tag if Replaces(\"sha256:a\"): tag sha256:a previous / undo image rm previous",
                 "Tag: tag TEMPORARY p-backend:latest / undo tag sha256:a p-backend:latest",
                 UP,
                 "Quiet: image rm TEMPORARY",
-                "Record if SourcesUnchanged: import --change 'LABEL xtask.record=\"{\\\"files\\\":{},\\\"pins\\\":{\\\"torch\\\":\\\"2.5.1\\\"}}\"' - INPUTS.record / undo image rm INPUTS.record",
+                "Quiet if SourcesUnchanged: import --change 'LABEL xtask.record=\"{\\\"files\\\":{},\\\"pins\\\":{\\\"torch\\\":\\\"2.5.1\\\"}}\"' - INPUTS.record / undo image rm INPUTS.record",
                 AWAIT,
                 "Prune: image rm 0123456789abcdef-0123456789abcdef previous",
                 "PruneCache if Replaces(\"sha256:a\"): buildx prune --force --filter id=SUPERSEDED_LAYERS",
@@ -394,6 +413,7 @@ mod tests {
     fn once_the_device_is_known_the_rest_is_planned() {
         let seen = serving();
         let rest: Vec<_> = after_device(Action::Fast, &seen)
+            .0
             .iter()
             .map(|operation| line(operation, &seen.inputs_name()))
             .collect();
@@ -434,7 +454,7 @@ mod tests {
         );
         assert_eq!(
             full[2],
-            "CheckTorch(Some(\"2.5.1\")): run --rm --interactive --name --network none --entrypoint python3 TEMPORARY - / keep image rm failed && tag TEMPORARY failed"
+            "CheckTorch(Some(\"2.5.1\")): run --rm --interactive --name --network none --entrypoint python3 TEMPORARY - / keep tag failed TEMPORARY-older && tag TEMPORARY failed && image rm TEMPORARY-older"
         );
         assert_eq!(
             full[full.len() - 3..],
@@ -488,14 +508,15 @@ mod tests {
         has(containerd, "PruneCache", false);
         // An image that was built by hand and never ran loses its only name.
         let by_hand = |s: &mut Observation| s.running = Some(image("sha256:old", &[]));
-        has(by_hand, "Prune if Replaces(\"sha256:a\"): image rm sha256:a", true);
+        has(by_hand, "tag sha256:a TEMPORARY-nameless / undo image rm TEMPORARY-nameless", true);
+        has(by_hand, "previous TEMPORARY-nameless", true);
         has(by_hand, "tag sha256:old previous", true);
-        has(|_| (), "image rm sha256:a", false);
+        has(|_| (), "nameless", false);
         let named = |s: &mut Observation| {
             s.running = Some(image("sha256:old", &[]));
             s.image = Some(image("sha256:a", &["p-backend:latest", "mine:1"]));
         };
-        has(named, "image rm sha256:a", false);
+        has(named, "nameless", false);
         let tags = |s: &mut Observation| s.service_names.push(("p:stable".into(), None));
         has(
             tags,
@@ -516,40 +537,57 @@ mod tests {
         assert!(lines.contains(
             &"Tag if SourcesUnchanged: tag TEMPORARY INPUTS / undo tag sha256:a INPUTS".to_owned()
         ));
-        assert!(!lines.iter().any(|line| line.starts_with("Record")), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("import")), "{lines:#?}");
         assert!(lines.contains(&"Prune: image rm previous".to_owned()), "{lines:#?}");
+        let stale = "Prune if SourcesChanged: image rm INPUTS INPUTS.record";
+        assert!(lines.contains(&stale.to_owned()), "{lines:#?}");
     }
 
     #[test]
     fn a_rollback_puts_the_previous_image_back() {
         let mut seen = serving().named("previous", "sha256:p").named("failed", "sha256:f");
-        assert_eq!(
-            lines(Action::Rollback, &seen),
-            [
-                "Quiet: image rm failed && tag sha256:a failed",
-                "Tag: tag previous p-backend:latest / undo tag sha256:a p-backend:latest",
-                UP,
-                AWAIT,
-                "Quiet: image rm previous",
-            ]
-        );
+        let keep =
+            "Keep: tag failed TEMPORARY-older && tag sha256:a failed && image rm TEMPORARY-older";
+        let back = [
+            "Tag: tag previous p-backend:latest / undo tag sha256:a p-backend:latest",
+            UP,
+            AWAIT,
+            "Quiet: image rm previous",
+        ];
+        let mut want = vec![keep];
+        want.extend(back);
+        assert_eq!(lines(Action::Rollback, &seen), want);
+        // What would refuse the swap is found first.
+        seen.project.ports = vec!["0.0.0.0:9".into()];
+        assert!(lines(Action::Rollback, &seen)[0].starts_with("Try: "));
         // It was interrupted after it had moved the name.
+        seen.project.ports.clear();
         seen.own_names[0].id = "sha256:a".into();
-        assert!(!lines(Action::Rollback, &seen)[0].starts_with("Quiet"));
+        assert_eq!(lines(Action::Rollback, &seen), back);
+    }
+
+    #[test]
+    fn full_knows_beforehand_how_it_goes_back() {
+        let mut seen = serving().named("failed", "sha256:f");
         seen.service_names.push(("p:stable".into(), None));
-        let give_back = vec![remove_images(["INPUTS"])];
-        let recovery: Vec<_> =
-            recovery(&seen, "sha256:new", give_back).iter().map(|o| line(o, &None)).collect();
-        assert_eq!(
-            recovery,
-            [
-                "Quiet: image rm failed && tag sha256:new failed && image rm INPUTS",
-                "Tag: tag previous p-backend:latest / undo tag sha256:a p-backend:latest",
-                UP,
-                AWAIT,
-                "Quiet: image rm previous",
-            ]
-        );
+        let recovery = |action, seen: &Observation| -> Vec<String> {
+            let decision = Decision { action, reasons: vec!["x".into()] };
+            let recovery = plan(decision, seen, &[]).recovery;
+            recovery.iter().map(|operation| line(operation, &seen.inputs_name())).collect()
+        };
+        let want = [
+            "Keep: tag failed TEMPORARY-older && tag p-backend:latest failed && image rm TEMPORARY-older",
+            "Quiet: image rm INPUTS.record && tag sha256:a p-backend:latest && image rm p:stable && image rm INPUTS",
+            "Tag: tag previous p-backend:latest / undo tag sha256:a p-backend:latest",
+            UP,
+            AWAIT,
+            "Quiet: image rm previous",
+        ];
+        assert_eq!(recovery(Action::Full, &seen), want);
+        assert_eq!(after_device(Action::Full, &seen).1.len(), want.len());
+        assert!(recovery(Action::Fast, &seen).is_empty());
+        (seen.image, seen.running) = (None, None);
+        assert!(recovery(Action::Full, &seen).is_empty(), "nothing served before");
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Planner<'_> {
         (serves || !situation.has_previous).then(|| {
             Prepare
                 .operation(
-                    Method::Change,
+                    Method::Tag,
                     does,
                     "the new one may not serve",
                     vec![tag(&keep.id, name)],
@@ -39,13 +39,37 @@ impl Planner<'_> {
         (keeps || self.seen.situation.has_previous).then(|| self.previous.clone())
     }
 
-    /// Names an image for inspection; an older one makes room.
+    /// Names an image for inspection. An older one goes once that is done.
     pub(super) fn keep_failed(&self, image: &str) -> Operation {
         let failed = provenance::failed(&self.seen.project.name);
-        let older = self.seen.id_of(&failed).map(|_| remove_images([&failed]));
-        let commands = older.into_iter().chain([tag(image, &failed)]).collect();
+        let older = format!("{}-older", self.temporary);
+        let commands = match self.seen.id_of(&failed) {
+            None => vec![tag(image, &failed)],
+            Some(_) => vec![tag(&failed, &older), tag(image, &failed), remove_images([&older])],
+        };
         let cause = "it shows what is wrong with it";
-        Prepare.operation(Method::Quiet, "keep the image that failed", cause, commands)
+        Prepare.operation(Method::Keep, "keep the image that failed", cause, commands)
+    }
+
+    /// Names an image that has none but the service's, which move to the new one: a
+    /// name can be taken back, and removed later.
+    pub(super) fn keep_nameless(&self) -> Option<Operation> {
+        let Observation { image, running, service_names, .. } = self.seen;
+        let image = image.as_ref()?;
+        let moves = |tag: &String| service_names.iter().any(|(name, _)| name == tag);
+        let served = running.as_ref().is_none_or(|served| served.id == image.id);
+        let is_kept = served && self.keep_previous().is_some();
+        (!is_kept && image.repo_tags.iter().all(moves)).then(|| {
+            let (does, cause) = ("name the image that loses its name", "it is removed later");
+            Prepare
+                .operation(Method::Tag, does, cause, vec![tag(&image.id, &self.nameless())])
+                .undo(vec![remove_images([self.nameless()])])
+                .when(When::Replaces(image.id.clone()))
+        })
+    }
+
+    fn nameless(&self) -> String {
+        format!("{}-nameless", self.temporary)
     }
 
     /// Temporary tags that killed runs left.
@@ -68,7 +92,7 @@ impl Planner<'_> {
 
     /// Removes all own names but `current`, and what they alone held.
     pub(super) fn remove_superseded(&self, current: &[Option<String>]) -> Vec<Operation> {
-        let Observation { image, running, engine, service_names, .. } = self.seen;
+        let Observation { image, running, engine, .. } = self.seen;
         let served = running.as_ref().or(image.as_ref());
         let mut operations = Vec::new();
         if let (Some(served), Action::Full) = (served, self.action) {
@@ -80,25 +104,18 @@ impl Planner<'_> {
                     .when(When::Replaces(served.id.clone())),
             );
         }
-        let names = self.seen.own_names.iter().map(|named| named.name.clone());
-        let names =
-            names.filter(|name| *name != self.previous && !current.contains(&Some(name.clone())));
-        operations.extend(self.remove(Method::Prune, names.chain(self.kept_previous())));
+        let own = || self.seen.own_names.iter().map(|named| named.name.clone());
+        let is_current = |name: &String| current.contains(&Some(name.clone()));
+        let names = own().filter(|name| *name != self.previous && !is_current(name));
+        let nameless = self.keep_nameless().map(|_| self.nameless());
+        operations
+            .extend(self.remove(Method::Prune, names.chain(self.kept_previous()).chain(nameless)));
+        // Where the sources changed meanwhile, the new image does not have this name.
+        let stale = self.remove(Method::Prune, own().filter(is_current));
+        operations.extend(stale.map(|remove| remove.when(When::SourcesChanged)));
         let Some(image) = image else { return operations };
-        // Where it had the service's names alone, it has none now.
-        let moved = |tag: &String| service_names.iter().any(|(name, _)| name == tag);
-        let kept =
-            served.is_some_and(|served| served.id == image.id) && self.keep_previous().is_some();
-        if !kept && image.repo_tags.iter().all(moved) {
-            let (does, cause) = ("remove the image that lost its name", "another has its name");
-            operations.push(
-                Finish
-                    .operation(Method::Prune, does, cause, vec![remove_images([&image.id])])
-                    .when(When::Replaces(image.id.clone())),
-            );
-        }
         if engine.as_ref().is_some_and(|engine| !engine.has_containerd_store()) {
-            let does = "remove the build cache that only superseded images used";
+            let does = "remove build cache that only superseded images used";
             let commands = vec![prune_build_cache(SUPERSEDED_LAYERS)];
             operations.push(
                 Finish

@@ -33,8 +33,7 @@ fn recreate(root: &Path) -> Result<()> {
     let (docker, since) = (Docker::new(root.to_owned())?, SystemTime::now());
     let device = device::requested(root)?;
     let observe = |docker: &Docker| observe::observe(root, docker, Scope::Plan, device);
-    let (_lock, seen) =
-        deploy::lock_project(&docker, "doctor --fix", since, observe(&docker), observe)?;
+    let (_lock, seen) = deploy::lock_project(&docker, "doctor --fix", since, None, observe)?;
     let docker = &seen.docker;
     docker.change(&docker.recreate()).with_context(|| format!("starting `{SERVICE}`"))?;
     deploy::wait(docker, &seen.project.name, None, TIMEOUT).map(drop)

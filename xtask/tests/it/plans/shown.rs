@@ -34,8 +34,8 @@ build the image with cache, under a temporary tag
   undone by: docker image rm localhost/xtask/p-backend:building-<digest>
 keep the image as it is, if the build produces an identical image
   because: the container need not be replaced
+  would run: docker image rm localhost/xtask/p-backend:building-<digest>
   would run: docker tag sha256:a localhost/xtask/p-backend:building-<digest>
-  would run: docker image rm BUILT_IMAGE
 tag the image with the digest of its inputs, unless the sources change during the build
   because: the next decision compares it with the sources
   would run: docker tag localhost/xtask/p-backend:building-<digest> localhost/xtask/p-backend:<digest>-<digest>
@@ -63,7 +63,7 @@ wait until `backend` answers
 remove superseded names, and images with their last one
   because: the service answers without them
   would run: docker image rm localhost/xtask/p-backend:<digest>-<digest> localhost/xtask/p-backend:previous
-remove the build cache that only superseded images used, if the image is another than before
+remove build cache that only superseded images used, if the image is another than before
   because: the engine would keep it
   would run: docker buildx prune --force --filter id=SUPERSEDED_LAYERS
 --- stderr
