@@ -13,7 +13,7 @@ impl Facts {
     /// Nothing is known, and nothing can be asked.
     pub fn none() -> Facts {
         let facts = Facts::about(Path::new("/nonexistent"));
-        let _ = facts.docker.0.set(Err("there is no docker to ask".into()));
+        let _ = facts.locked_docker.0.set(Err("there is no docker to ask".into()));
         facts
     }
 }

@@ -24,10 +24,10 @@ pub fn card(facts: &Facts) -> Judgement {
         ..finding
     };
     let requested = facts.requested().ok().flatten();
-    if requested.is_some_and(Device::is_cpu) && !facts.require_gpu {
+    if requested.is_some_and(|device| device.is_cpu()) && !facts.require_gpu {
         return Ok(note(Finding::absent(format!("{SETTING}=cpu"))));
     }
-    let required = facts.require_gpu || requested == Some(Device::Gpu);
+    let required = facts.require_gpu || requested == Some(&Device::Gpu);
     Ok(match facts.card()? {
         Some(true) => Finding::ok("on the engine's machine"),
         None if required => Finding::fail("the engine has no image to look for a card with")

@@ -6,7 +6,7 @@ use crate::deploy::decide;
 use crate::deploy::device::Device;
 use crate::deploy::situation::{ContainerState, Drift, ImageState};
 use crate::docker::SERVICE;
-use crate::doctor::{Facts, Finding, Judgement, Status, http};
+use crate::doctor::{Facts, Finding, Judgement, Status};
 use crate::ui;
 
 fn show_logs() -> String {
@@ -102,7 +102,7 @@ pub fn container(facts: &Facts) -> Judgement {
 
 /// Whether the service is to run on a GPU that the engine refuses.
 fn gpu_refused(facts: &Facts) -> bool {
-    let wanted = facts.card() == Ok(Some(true)) || facts.device() == Ok(Device::Gpu);
+    let wanted = facts.card() == Ok(Some(true)) || facts.device() == Ok(&Device::Gpu);
     wanted && matches!(facts.refusal(), Ok(Some(_)))
 }
 
@@ -130,7 +130,7 @@ pub fn health(facts: &Facts) -> Judgement {
     let answer = match facts.health() {
         Ok(answer) => answer,
         // A port that is bound to the other machine alone is no fault.
-        Err(trouble) if http::remote(facts.endpoint()).is_some() => return Err(trouble),
+        Err(trouble) if facts.engine_is_remote() => return Err(trouble),
         Err(trouble) => {
             return Ok(Finding::fail("nothing answers on the published port")
                 .evidence([trouble.says])

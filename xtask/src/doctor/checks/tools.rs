@@ -1,7 +1,7 @@
 //! The tools on this machine, and the engine they talk to.
 
 use crate::docker::{MIN_COMPOSE, recent_enough};
-use crate::doctor::{Facts, Finding, Judgement, http};
+use crate::doctor::{Facts, Finding, Judgement};
 use crate::error::Kind;
 
 pub fn cli(facts: &Facts) -> Judgement {
@@ -10,10 +10,10 @@ pub fn cli(facts: &Facts) -> Judgement {
 
 /// Whether the engine can be reached, and if not, why: each cause has its own remedy.
 pub fn engine(facts: &Facts) -> Judgement {
-    let endpoint = facts.endpoint();
+    let endpoint = facts.endpoint().map_or("", String::as_str);
     let finding = match facts.engine() {
         Ok(engine) => Finding::ok(&engine.version),
-        Err(trouble) if trouble.kind == Kind::EngineDown && http::remote(endpoint).is_some() => {
+        Err(trouble) if trouble.kind == Kind::EngineDown && facts.engine_is_remote() => {
             Finding::fail(format!("the Docker engine at {endpoint} does not answer")).remedy(
                 "Start it there, or use the engine of this machine.",
                 &[
