@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::doctor::{self, Options};
+use crate::doctor::{self, Facts, Fix, Outcome, Status, print};
+use crate::{error, process};
 
 /// Name what is broken, and the command that mends it
 #[derive(Args)]
@@ -40,23 +41,61 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    /// The exit code: 1 if anything is broken.
-    ///
+    /// Prints what the checks found for the clone at `root`, for people or as one JSON
+    /// document. The exit code: 1 if a check or a fix failed. Changes nothing without
+    /// `--fix`.
+    /// Fails with exit code 2 for a check that does not exist, and with 130 after Ctrl-C.
     pub fn run(&self, root: &Path) -> Result<i32> {
         if self.list {
-            doctor::list();
+            print::list();
             return Ok(0);
         }
-        let Doctor { checks, verbose, fix, require_gpu, json, .. } = self;
-        doctor::run(
-            root,
-            &Options {
-                checks,
-                verbose: *verbose,
-                fix: *fix,
-                require_gpu: *require_gpu,
-                json: *json,
-            },
-        )
+        let selection = doctor::select(&self.checks)?;
+        let mut facts = Facts::about(root);
+        let mut all_fixed = true;
+        loop {
+            facts.require_gpu = self.require_gpu;
+            let outcomes = doctor::examine(&selection, &facts, |outcome| {
+                if !self.json {
+                    print::outcome(outcome, self.verbose);
+                }
+            });
+            process::interrupted()?;
+            if self.fix
+                && let Some(fix) = next_fix(&outcomes, &facts.fixed)
+            {
+                // Other fixes are tried even if this one fails.
+                if let Err(error) = apply(fix, root) {
+                    process::interrupted()?;
+                    warn!("{}", error::render(&error).trim_end());
+                    all_fixed = false;
+                }
+                let mut fixed = facts.fixed;
+                fixed.push(fix);
+                facts = Facts::about(root);
+                facts.fixed = fixed;
+                continue;
+            }
+            let ok = all_fixed && outcomes.iter().all(|o| o.finding.status != Status::Fail);
+            if self.json {
+                say!("{:#}", print::document(&outcomes, ok));
+            } else {
+                say!("{}", print::end(&outcomes));
+            }
+            return Ok(i32::from(!ok));
+        }
     }
+}
+
+/// The first fix that is not applied yet; those of failed checks come first.
+fn next_fix(outcomes: &[Outcome], applied: &[Fix]) -> Option<Fix> {
+    let mut fixable: Vec<_> = outcomes.iter().filter(|outcome| outcome.shown()).collect();
+    fixable.sort_by_key(|outcome| outcome.finding.status != Status::Fail);
+    let mut fixes = fixable.iter().filter_map(|outcome| outcome.finding.fix);
+    fixes.find(|fix| !applied.contains(fix))
+}
+
+fn apply(fix: Fix, root: &Path) -> Result<()> {
+    say!("fix: {}", fix.name);
+    (fix.apply)(root).with_context(|| format!("{} failed", fix.name))
 }

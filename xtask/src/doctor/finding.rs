@@ -20,19 +20,6 @@ pub enum Status {
     Error,
 }
 
-impl Status {
-    /// The sign at the beginning of a line.
-    pub fn mark(self) -> char {
-        match self {
-            Status::Ok => '✓',
-            Status::Warn => '!',
-            Status::Fail => '✗',
-            Status::Skipped => '–',
-            Status::Error => '?',
-        }
-    }
-}
-
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finding {
@@ -44,8 +31,7 @@ pub struct Finding {
     /// What it is based on, one item a line; never a value of .env.
     pub evidence: Vec<String>,
     pub remedy: Option<Remedy>,
-    /// Whether the remedy's sentence is the next step, and its commands only
-    /// inspect something or come afterwards.
+    /// Whether the remedy's sentence is the next step, as of [`by_hand`].
     pub by_hand: bool,
     /// What `--fix` does about it.
     pub fix: Option<Fix>,
@@ -69,18 +55,56 @@ impl PartialEq for Fix {
     }
 }
 
+/// A [`Remedy`] in the tables of remedies.
+#[derive(Clone, Copy)]
+pub struct Advice<'a> {
+    text: &'a str,
+    commands: &'a [&'a str],
+    by_hand: bool,
+}
+
+/// A remedy that begins with its first command.
+pub const fn by_command<'a>(text: &'a str, commands: &'a [&'a str]) -> Advice<'a> {
+    Advice { text, commands, by_hand: false }
+}
+
+/// A remedy that the user carries out; the commands inspect or come afterwards.
+pub const fn by_hand<'a>(text: &'a str, commands: &'a [&'a str]) -> Advice<'a> {
+    Advice { text, commands, by_hand: true }
+}
+
+/// Declares the remedies of one theme.
+macro_rules! remedies {
+    ($($visibility:vis $name:ident = $advice:expr;)*) => {
+        $($visibility const $name: $crate::doctor::finding::Advice<'static> = $advice;)*
+    };
+}
+
 /// Why a fact is unknown, and what to do about it: an error that can be cloned.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trouble {
     pub kind: Kind,
     pub says: String,
     pub remedy: Remedy,
+    /// Whether it is a fault in itself; else the check could not be carried out.
+    pub is_fault: bool,
+}
+
+impl Trouble {
+    /// A fault in itself, unless it is a missing answer.
+    pub fn fault(mut self) -> Trouble {
+        self.is_fault = self.kind != Kind::NoAnswer;
+        if self.is_fault && self.remedy.is_empty() {
+            self.remedy = Remedy::new("", &["docker info   # what docker itself says"]);
+        }
+        self
+    }
 }
 
 impl From<anyhow::Error> for Trouble {
     fn from(error: anyhow::Error) -> Trouble {
         let (kind, says) = (error::kind(&error), error::line(&error));
-        Trouble { kind, says, remedy: error::remedy(&error) }
+        Trouble { kind, says, remedy: error::remedy(&error), is_fault: false }
     }
 }
 
@@ -96,13 +120,12 @@ impl From<&str> for Trouble {
     }
 }
 
-/// A check that could not be carried out.
 impl From<Trouble> for Finding {
-    fn from(Trouble { kind, says, remedy }: Trouble) -> Finding {
+    fn from(Trouble { kind, says, remedy, is_fault }: Trouble) -> Finding {
         Finding {
             remedy: Some(remedy).filter(|remedy| !remedy.is_empty()),
             by_hand: kind == Kind::Driver,
-            ..Finding::new(Status::Error, says)
+            ..Finding::new(if is_fault { Status::Fail } else { Status::Error }, says)
         }
     }
 }
@@ -139,17 +162,6 @@ impl Finding {
         Finding::measured(Status::Ok, found)
     }
 
-    /// A trouble that is a fault in itself, unless it is a missing answer.
-    pub fn fault(mut trouble: Trouble) -> Finding {
-        if trouble.kind == Kind::NoAnswer {
-            return trouble.into();
-        }
-        if trouble.remedy.is_empty() {
-            trouble.remedy = Remedy::new("", &["docker info   # what docker itself says"]);
-        }
-        Finding { status: Status::Fail, ..Finding::from(trouble) }
-    }
-
     pub fn found(self, found: impl Into<String>) -> Finding {
         Finding { found: Some(found.into()), ..self }
     }
@@ -163,18 +175,8 @@ impl Finding {
         self
     }
 
-    /// A remedy that begins with its first command.
-    pub fn remedy(self, text: &str, commands: &[&str]) -> Finding {
-        Finding { remedy: Some(Remedy::new(text, commands)), by_hand: false, ..self }
-    }
-
-    /// A remedy that the user carries out; the commands inspect or come afterwards.
-    pub fn by_hand(self, text: &str, commands: &[&str]) -> Finding {
-        Finding { by_hand: true, ..self.remedy(text, commands) }
-    }
-
-    pub fn fix(self, fix: Fix) -> Finding {
-        Finding { fix: Some(fix), ..self }
+    pub fn remedy(self, Advice { text, commands, by_hand }: Advice) -> Finding {
+        Finding { remedy: Some(Remedy::new(text, commands)), by_hand, ..self }
     }
 
     /// What to do first.
@@ -198,7 +200,7 @@ mod tests {
             .context("outer")
             .unwrap_err();
         let trouble = Trouble::from(error);
-        let finding = Finding::fault(trouble.clone());
+        let finding = Finding::from(trouble.clone().fault());
         assert_eq!((finding.status, &*finding.message), (Status::Fail, "outer: inner"));
         let want = Remedy { text: "do it".into(), commands: vec!["sudo do it".into()] };
         assert_eq!(finding.remedy, Some(want.clone()));
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_fault_always_has_a_remedy_and_a_missing_answer_need_not() {
-        let plain = Finding::fault("plain".into()).remedy.unwrap();
+        let plain = Finding::from(Trouble::from("plain").fault()).remedy.unwrap();
         assert_eq!(plain.commands, ["docker info   # what docker itself says"]);
         assert_eq!(Finding::from(Trouble::from("plain")).remedy, None);
     }
@@ -220,7 +222,7 @@ mod tests {
             anyhow::Error::from(Failure::new("too slow").kind(Kind::NoAnswer)).context("asking");
         let unreadable = serde_json::from_str::<u8>("?").context("reading").unwrap_err();
         for error in [slow, unreadable] {
-            assert_eq!(Finding::fault(Trouble::from(error)).status, Status::Error);
+            assert_eq!(Finding::from(Trouble::from(error).fault()).status, Status::Error);
         }
     }
 
@@ -230,10 +232,10 @@ mod tests {
         let fail = || Finding::fail("x");
         for (finding, want) in [
             (fail(), None),
-            (fail().remedy("Do it:\nwith care", &["do", "see"]), Some("do")),
-            (fail().remedy("Do it:\nwith care", &[]), Some("Do it")),
-            (fail().by_hand("Do it.", &["see"]), Some("Do it.")),
-            (fail().by_hand("", &["see"]), Some("see")),
+            (fail().remedy(by_command("Do it:\nwith care", &["do", "see"])), Some("do")),
+            (fail().remedy(by_command("Do it:\nwith care", &[])), Some("Do it")),
+            (fail().remedy(by_hand("Do it.", &["see"])), Some("Do it.")),
+            (fail().remedy(by_hand("", &["see"])), Some("see")),
         ] {
             assert_eq!(step(finding).as_deref(), want);
         }

@@ -5,44 +5,31 @@
 //! check is skipped where one that it needs failed, so that one cause shows as one
 //! fault.
 
+#[macro_use]
+mod finding;
 mod checks;
 mod facts;
-mod finding;
 mod http;
-mod print;
+pub mod print;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use self::checks::{Check, GROUPS};
-use self::facts::Facts;
-use self::finding::{Finding, Fix, Status, Trouble};
-use crate::error::{self, Failure};
-use crate::process;
-
-pub use self::print::list;
+use self::checks::{CHECKS, Check};
+pub use self::facts::Facts;
+pub use self::finding::{Finding, Fix, Status, Trouble};
+use crate::error::Failure;
 
 /// What a check found, or why it could not be carried out.
 type Judgement = Result<Finding, Trouble>;
 
-/// What the user asked for.
-pub struct Options<'a> {
-    /// Ids of checks and names of groups; none: all.
-    pub checks: &'a [String],
-    pub verbose: bool,
-    pub fix: bool,
-    pub require_gpu: bool,
-    pub json: bool,
-}
-
 /// The result of one check.
-struct Outcome {
+pub struct Outcome {
     check: &'static Check,
-    finding: Finding,
+    pub finding: Finding,
     took: Duration,
     /// Whether the user requested it, rather than a check that needs it.
     requested: bool,
@@ -54,115 +41,58 @@ impl Outcome {
     }
 
     /// A check that was not requested is shown only if it is broken.
-    fn shown(&self) -> bool {
+    pub fn shown(&self) -> bool {
         self.requested || self.is_broken()
     }
 }
 
-/// Runs the checks that `args` name for the clone at `root`, prints what they found
-/// for people or as one JSON document, and returns the exit code: 1 if a check or a
-/// fix failed. Changes nothing without `--fix`.
-/// Fails with exit code 2 for a check that does not exist, and with 130 after Ctrl-C.
-pub fn run(root: &Path, args: &Options) -> Result<i32> {
-    let selection = select(args.checks)?;
-    let (mut applied, mut all_fixed) = (Vec::new(), true);
-    loop {
-        let mut facts = Facts::about(root);
-        facts.require_gpu = args.require_gpu;
-        facts.fixed.clone_from(&applied);
-        let outcomes = examine(&selection, &facts, |outcome| {
-            if !args.json {
-                print::outcome(outcome, args.verbose);
-            }
-        });
-        process::interrupted()?;
-        if args.fix
-            && let Some(fix) = next_fix(&outcomes, &applied)
-        {
-            // Other fixes are tried even if this one fails.
-            if let Err(error) = apply(fix, root) {
-                process::interrupted()?;
-                warn!("{}", error::render(&error).trim_end());
-                all_fixed = false;
-            }
-            applied.push(fix);
-            continue;
-        }
-        let ok = all_fixed && outcomes.iter().all(|outcome| outcome.finding.status != Status::Fail);
-        if args.json {
-            say!("{:#}", print::document(&outcomes, ok));
-        } else {
-            say!("{}", print::end(&outcomes));
-        }
-        return Ok(i32::from(!ok));
-    }
-}
-
-/// The first fix that is not applied yet; those of failed checks come first.
-fn next_fix(outcomes: &[Outcome], applied: &[Fix]) -> Option<Fix> {
-    let mut fixable: Vec<_> = outcomes.iter().filter(|outcome| outcome.shown()).collect();
-    fixable.sort_by_key(|outcome| outcome.finding.status != Status::Fail);
-    let mut fixes = fixable.iter().filter_map(|outcome| outcome.finding.fix);
-    fixes.find(|fix| !applied.contains(fix))
-}
-
-fn apply(fix: Fix, root: &Path) -> Result<()> {
-    say!("fix: {}", fix.name);
-    (fix.apply)(root).with_context(|| format!("{} failed", fix.name))
-}
-
 /// The checks of these names (ids or groups; none: all) and those they need, in the
 /// order of the list; each with whether it was requested.
-fn select(names: &[String]) -> Result<Vec<(&'static Check, bool)>> {
-    let all = || GROUPS.iter().flat_map(|group| group.checks);
-    let mut requested = BTreeSet::new();
-    for name in names {
-        let group = GROUPS.iter().filter(|group| group.name == name).flat_map(|g| g.checks);
-        let found: Vec<_> = group.chain(all().filter(|check| check.id == name)).collect();
-        if found.is_empty() {
-            let groups: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
-            bail!(
-                Failure::new(format!("there is no check `{name}`"))
-                    .advice(format!("groups of checks: {}", groups.join(", ")))
-                    .hint("cargo xtask doctor --list")
-                    .code(2)
-            );
-        }
-        requested.extend(found.iter().map(|check| check.id));
+/// Fails with exit code 2 for a check that does not exist.
+pub fn select(names: &[String]) -> Result<Vec<(&'static Check, bool)>> {
+    let is_named = |check: &Check, name: &String| name == check.id || name == check.group;
+    if let Some(name) = names.iter().find(|name| !CHECKS.iter().any(|c| is_named(c, name))) {
+        let mut groups: Vec<_> = CHECKS.iter().map(|check| check.group).collect();
+        groups.dedup();
+        bail!(
+            Failure::new(format!("there is no check `{name}`"))
+                .advice(format!("groups of checks: {}", groups.join(", ")))
+                .hint("cargo xtask doctor --list")
+                .code(2)
+        );
     }
-    if names.is_empty() {
-        requested.extend(all().map(|check| check.id));
-    }
-    let mut wanted = requested.clone();
+    let requested =
+        |check: &Check| names.is_empty() || names.iter().any(|name| is_named(check, name));
+    let (mut selection, mut needed) = (Vec::new(), BTreeSet::<&str>::new());
     // What a check needs is earlier in the list.
-    for check in all().collect::<Vec<_>>().into_iter().rev() {
-        if wanted.contains(check.id) {
-            wanted.extend(check.needs);
+    for check in CHECKS.iter().rev() {
+        if requested(check) || needed.contains(check.id) {
+            needed.extend(check.needs);
+            selection.push((check, requested(check)));
         }
     }
-    let wanted = all().filter(|check| wanted.contains(check.id));
-    Ok(wanted.map(|check| (check, requested.contains(check.id))).collect())
+    selection.reverse();
+    Ok(selection)
 }
 
 /// Runs all checks at once, and tells each outcome in the order of the list. A check
 /// is skipped, whatever it found, if one that it needs failed or does not apply.
-fn examine(
+pub fn examine(
     selection: &[(&'static Check, bool)],
     facts: &Facts,
     mut tell: impl FnMut(&Outcome),
 ) -> Vec<Outcome> {
     thread::scope(|scope| {
-        let threads: Vec<_> = selection
-            .iter()
-            .map(|(check, requested)| {
-                let judge = move || {
-                    let started = Instant::now();
-                    let judgement = (check.judge)(facts);
-                    (judgement.unwrap_or_else(Finding::from), started.elapsed())
-                };
-                (*check, *requested, scope.spawn(judge))
-            })
-            .collect();
+        let judge = |check: &Check| {
+            let started = Instant::now();
+            let finding = (check.judge)(facts).unwrap_or_else(Finding::from);
+            (finding, started.elapsed())
+        };
+        let start = |(check, requested): &(&'static Check, bool)| {
+            let check = *check;
+            (check, *requested, scope.spawn(move || judge(check)))
+        };
+        let threads: Vec<_> = selection.iter().map(start).collect();
         // Why dependent checks are skipped, by the check that blocks them.
         let mut blocked: BTreeMap<&str, String> = BTreeMap::new();
         let (mut outcomes, mut unneeded) = (Vec::new(), Vec::new());
@@ -195,6 +125,7 @@ fn examine(
 
 #[cfg(test)]
 mod tests {
+    use super::finding::by_command;
     use super::*;
 
     fn check(
@@ -202,14 +133,16 @@ mod tests {
         needs: &'static [&'static str],
         judge: fn(&Facts) -> Judgement,
     ) -> (&'static Check, bool) {
-        (Box::leak(Box::new(Check { id, title: id, needs, link: "", judge })), true)
+        (Box::leak(Box::new(Check { group: "", id, title: id, needs, link: "", judge })), true)
     }
 
     #[test]
     fn one_cause_shows_as_one_fault() {
         let stand_in = [
             check("a", &[], |_| Ok(Finding::ok("1"))),
-            check("b", &["a"], |_| Ok(Finding::fail("broken").remedy("Mend it.", &["mend b"]))),
+            check("b", &["a"], |_| {
+                Ok(Finding::fail("broken").remedy(by_command("Mend it.", &["mend b"])))
+            }),
             check("c", &["b"], |_| Ok(Finding::fail("because of b"))),
             check("d", &["c"], |_| panic!("what is skipped may even panic")),
             check("e", &["a"], |_| Ok(Finding::warn("old"))),
@@ -259,8 +192,9 @@ mod tests {
 
     #[test]
     fn the_list_is_in_order_and_every_name_is_unique() {
-        let mut seen: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
-        for check in GROUPS.iter().flat_map(|group| group.checks) {
+        let mut seen: Vec<&str> = CHECKS.iter().map(|check| check.group).collect();
+        seen.dedup();
+        for check in CHECKS {
             assert!(!seen.contains(&check.id), "{} is there twice", check.id);
             assert!(check.needs.iter().all(|id| seen.contains(id)), "{} comes too early", check.id);
             assert!(check.title.chars().count() <= print::TITLE, "{} is too long", check.title);

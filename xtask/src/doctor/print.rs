@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::checks::GROUPS;
+use super::checks::CHECKS;
 use super::{Finding, Outcome, Status};
 use crate::ui;
 
 /// Columns of a check's title.
 pub const TITLE: usize = 14;
 
-/// Columns of a line.
-const WIDTH: usize = 80;
+/// Columns before a message: the mark, the title, and a space after each.
+const INDENT: usize = TITLE + 3;
+
+/// Columns of a message in a line of 80.
+const WIDTH: usize = 80 - INDENT;
 
 /// Prints one outcome as soon as it is known.
 pub fn outcome(outcome: &Outcome, verbose: bool) {
@@ -22,77 +25,71 @@ pub fn outcome(outcome: &Outcome, verbose: bool) {
 /// One outcome; `verbose` adds how long it took and its evidence.
 pub fn text(outcome: &Outcome, verbose: bool) -> String {
     let Outcome { check, finding, took, .. } = outcome;
-    let mut message = finding.message.clone();
-    if verbose {
-        message += &format!(" ({})", ui::spoken(*took));
-    }
-    let mut text = String::new();
-    let mut first = format!("{} {:<TITLE$} ", finding.status.mark(), check.title);
-    let indent = " ".repeat(TITLE + 3);
-    for line in wrapped(&message, WIDTH - indent.len()) {
-        text += &format!("{first}{line}\n");
-        first.clone_from(&indent);
-    }
+    let Finding { status, message, found, expected, .. } = finding;
+    let mut lines = match verbose {
+        true => wrapped(&format!("{message} ({})", ui::spoken(*took)), WIDTH),
+        false => wrapped(message, WIDTH),
+    };
     if let Some(remedy) = &finding.remedy {
-        for (n, line) in wrapped(&remedy.text, WIDTH - indent.len() - 3).iter().enumerate() {
-            let arrow = if n == 0 { "->" } else { "  " };
-            text += &format!("{indent}{arrow} {line}\n");
+        for (n, line) in wrapped(&remedy.text, WIDTH - 3).iter().enumerate() {
+            lines.push(format!("{} {line}", if n == 0 { "->" } else { "  " }));
         }
         // Whole, so that it can be copied.
-        for command in &remedy.commands {
-            text += &format!("{indent}-> {command}\n");
-        }
+        lines.extend(remedy.commands.iter().map(|command| format!("-> {command}")));
     }
     if verbose {
-        let found = finding.found.as_ref().filter(|found| **found != finding.message);
-        let found = found.map(|found| format!("found {found}"));
-        let expected = finding.expected.as_ref().map(|expected| format!("expected {expected}"));
-        for line in found.iter().chain(&expected).chain(&finding.evidence) {
-            text += &format!("{indent}| {line}\n");
-        }
-        if outcome.is_broken() || finding.status == Status::Warn {
-            text += &format!("{indent}| {}\n", check.link);
+        let found = found.iter().filter(|found| *found != message);
+        lines.extend(found.map(|found| format!("| found {found}")));
+        lines.extend(expected.iter().map(|expected| format!("| expected {expected}")));
+        lines.extend(finding.evidence.iter().map(|line| format!("| {line}")));
+        if outcome.is_broken() || *status == Status::Warn {
+            lines.push(format!("| {}", check.link));
         }
     }
-    text
+    let mark = match status {
+        Status::Ok => '✓',
+        Status::Warn => '!',
+        Status::Fail => '✗',
+        Status::Skipped => '–',
+        Status::Error => '?',
+    };
+    let lines = lines.join(&format!("\n{:INDENT$}", ""));
+    format!("{mark} {:<TITLE$} {lines}\n", check.title)
 }
 
 /// The last lines: what does not work here, and what to do next.
 pub fn end(outcomes: &[Outcome]) -> String {
-    let mut lines: Vec<String> =
-        outcomes.iter().filter_map(|o| o.finding.note).map(str::to_owned).collect();
-    let with = |status| {
-        let mut findings = outcomes.iter().filter(|o| o.shown()).map(|o| &o.finding);
-        findings.find(move |finding| finding.status == status)
+    let shown = |status| {
+        let shown = outcomes.iter().filter(|outcome| outcome.shown());
+        shown.map(|outcome| &outcome.finding).filter(move |finding| finding.status == status)
     };
-    let next = [Status::Fail, Status::Error, Status::Warn]
-        .into_iter()
-        .filter_map(with)
-        .find_map(Finding::next_step);
-    lines.push(match next {
+    let mut worst_first = [Status::Fail, Status::Error, Status::Warn].into_iter().flat_map(shown);
+    let last = match worst_first.find_map(Finding::next_step) {
         Some(step) => format!("next: {step}"),
-        None if with(Status::Error).is_some() => {
+        None if shown(Status::Error).next().is_some() => {
             "nothing known to be broken, but not all could be checked".to_owned()
         }
         None => "nothing to mend".to_owned(),
-    });
-    lines.join("\n")
+    };
+    let notes = outcomes.iter().filter_map(|outcome| outcome.finding.note).map(str::to_owned);
+    notes.chain([last]).collect::<Vec<_>>().join("\n")
 }
 
 /// The document of `doctor --json`, version 2; the README describes it.
 pub fn document(outcomes: &[Outcome], ok: bool) -> Value {
     let checks = outcomes.iter().filter(|outcome| outcome.shown()).map(|outcome| {
         let Outcome { check, finding, .. } = outcome;
+        let remedy = finding.remedy.as_ref();
         json!({
             "id": check.id,
-            "group": GROUPS.iter().find(|g| g.checks.iter().any(|c| c.id == check.id)).map(|g| g.name),
+            "group": check.group,
             "title": check.title,
             "status": finding.status,
             "found": finding.found,
             "expected": finding.expected,
             "message": finding.message,
             "evidence": finding.evidence,
-            "remedy": finding.remedy.as_ref().map(|r| json!({ "text": r.text, "commands": r.commands })),
+            "remedy": remedy.map(|r| json!({ "text": r.text, "commands": r.commands })),
             "fixable": finding.fix.is_some(),
             "link": check.link,
         })
@@ -102,9 +99,9 @@ pub fn document(outcomes: &[Outcome], ok: bool) -> Value {
 
 /// Prints what can be asked for by name.
 pub fn list() {
-    for group in GROUPS {
-        say!("{}", group.name);
-        for check in group.checks {
+    for group in CHECKS.chunk_by(|one, next| one.group == next.group) {
+        say!("{}", group[0].group);
+        for check in group {
             say!("  {:<14} {}", check.id, check.title);
         }
     }

@@ -2,7 +2,7 @@
 
 mod report;
 
-pub use self::report::{Driver, Report, Torch, Visible};
+pub use self::report::{Driver, Report, Torch, Unmet, Visible, exit_meaning};
 
 /// The probe: one Python file, standard library plus torch, read from stdin.
 pub const PROBE: &str = include_str!("probe.py");

@@ -43,7 +43,7 @@ def packages() -> None:
             installed.setdefault(str(found["Name"]), str(found["Version"]))
     say(python=sys.version.split()[0], executable=sys.executable, packages=installed)
     try:
-        say(unmet=sorted(unmet(heads, installed)))
+        say(unmet=sorted(unmet(heads, installed), key=str))
     except Exception as error:  # No `packaging` here, or metadata that it cannot read.
         say(unmet_unknown=text_of(error))
 
@@ -54,7 +54,7 @@ def head(dist: metadata.Distribution) -> Message:
     return message_from_string(text.partition("\n\n")[0])
 
 
-def unmet(heads: list[Message], installed: dict[str, str]) -> list[str]:
+def unmet(heads: list[Message], installed: dict[str, str]) -> list[dict[str, str | None]]:
     """Which requirements of the installed packages do not hold."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
@@ -68,10 +68,10 @@ def unmet(heads: list[Message], installed: dict[str, str]) -> list[str]:
             need = Requirement(text)
             if need.marker and not need.marker.evaluate():
                 continue
-            found = versions.get(canonicalize_name(need.name), "none")
-            if found == "none" or not need.specifier.contains(found, prereleases=True):
-                wanted = f"{need.name}{need.specifier}"
-                broken.append(f"{head['Name']} needs {wanted}, found {found}")
+            found = versions.get(canonicalize_name(need.name))
+            if found is None or not need.specifier.contains(found, prereleases=True):
+                wanted = {"needs": need.name, "specifier": str(need.specifier)}
+                broken.append({"package": str(head["Name"]), **wanted, "found": found})
     return broken
 
 

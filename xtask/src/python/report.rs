@@ -2,6 +2,7 @@
 //! container.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::{Result, bail};
 use serde::Deserialize;
@@ -20,9 +21,9 @@ pub struct Report {
     pub packages: Pins,
     /// Python's version and where it lies.
     pub python: Option<(String, String)>,
-    /// Requirements of installed packages that do not hold, a sentence each; an
-    /// error where they could not be compared.
-    pub unmet: Option<Result<Vec<String>, String>>,
+    /// Requirements of installed packages that do not hold; an error where they could
+    /// not be compared.
+    pub unmet: Option<Result<Vec<Unmet>, String>>,
     pub driver: Driver,
     /// torch, or why it could not be looked at.
     pub torch: Result<Torch, String>,
@@ -32,6 +33,26 @@ pub struct Report {
     pub hangs: bool,
     /// The exit code of Python, or of the docker that was to run it.
     pub code: i32,
+}
+
+/// A requirement of an installed package that does not hold.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Unmet {
+    pub package: String,
+    /// The name of the package that it requires.
+    pub needs: String,
+    /// Such as `>=2,<3`; may be empty.
+    pub specifier: String,
+    /// The version that is installed, if any.
+    pub found: Option<String>,
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unmet { package, needs, specifier, found } = self;
+        let found = found.as_deref().unwrap_or("none");
+        write!(f, "{package} needs {needs}{specifier}, found {found}")
+    }
 }
 
 /// torch as it describes itself.
@@ -92,8 +113,9 @@ impl Driver {
         self.smi.as_ref().map(|lines| lines.join("; "))
     }
 
-    pub fn holders(&self) -> &[String] {
-        self.holders.as_deref().unwrap_or_default()
+    /// The processes that hold the GPUs' memory, in one line.
+    pub fn holders(&self) -> Option<String> {
+        self.holders.as_ref().filter(|lines| !lines.is_empty()).map(|lines| lines.join("; "))
     }
 }
 
@@ -116,7 +138,7 @@ struct Rest {
     python: Option<String>,
     executable: String,
     packages: Option<BTreeMap<String, String>>,
-    unmet: Option<Vec<String>>,
+    unmet: Option<Vec<Unmet>>,
     unmet_unknown: Option<String>,
     /// Why torch does not import.
     error: Option<String>,
@@ -155,6 +177,11 @@ impl Report {
             hangs,
             code: probe.code,
         }
+    }
+
+    /// How the probe ended where it did not come to what was asked.
+    pub fn ending(&self) -> &str {
+        self.cut_short.as_deref().unwrap_or("the probe did not say")
     }
 
     /// Checks that torch imports and, where there is a pin, is that version.
@@ -198,18 +225,26 @@ fn ending(probe: &Finished, stage: Option<&str>) -> String {
         let after = rest.split(')').next().unwrap_or_default();
         return format!("{stage} hangs: no end after {after}");
     }
-    let last = || probe.stderr.trim().lines().last().map(|line| format!(": {line}"));
-    let how = match probe.code {
+    let how = match (probe.code, probe.stderr.trim().lines().last()) {
+        // An exception that the probe did not expect.
+        (1, Some(last)) => format!(": {last}"),
+        (code, _) => exit_meaning(code.into()).to_owned(),
+    };
+    format!("{stage} ended Python with exit code {}{how}", probe.code)
+}
+
+/// What an exit code means, in brackets; empty where it has no fixed meaning.
+pub fn exit_meaning(code: i64) -> &'static str {
+    match code {
+        126 | 127 => " (its command cannot be run)",
         132 => " (illegal instruction: a CPU without what the wheel needs)",
         134 => " (aborted)",
         135 => " (bus error: /dev/shm or the disk is full)",
         137 => " (killed, most often for lack of memory)",
         139 => " (segmentation fault)",
-        // An exception that the probe did not expect.
-        1 => &last().unwrap_or_default(),
+        143 => " (stopped by SIGTERM)",
         _ => "",
-    };
-    format!("{stage} ended Python with exit code {}{how}", probe.code)
+    }
 }
 
 #[cfg(test)]

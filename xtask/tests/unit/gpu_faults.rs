@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::checks::project::EnvFiles;
-use super::checks::{GROUPS, cuda, gpu, judge, kernel};
+use super::checks::{CHECKS, cuda, gpu, judge, kernel};
 use super::facts::stated::read;
 use super::{Facts, Finding, Status, examine};
 use crate::deploy::device::Device;
@@ -103,8 +103,8 @@ impl Machinery {
     /// The id of the first check that does not pass, and its finding. Dependent
     /// checks are skipped.
     fn first_fault(&self) -> Option<(&'static str, Finding)> {
-        let gpu = GROUPS.iter().find(|group| group.name == "gpu").unwrap();
-        let checks: Vec<_> = gpu.checks.iter().map(|check| (check, true)).collect();
+        let gpu = CHECKS.iter().filter(|check| check.group == "gpu");
+        let checks: Vec<_> = gpu.map(|check| (check, true)).collect();
         let outcomes = examine(&checks, &self.facts(), |_| ());
         let faults = outcomes.iter().filter(|o| o.finding.status == Status::Fail);
         assert!(faults.count() <= 1, "one cause, one fault");

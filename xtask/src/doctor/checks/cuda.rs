@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 
-use super::gpu::{torchs_cuda, upgrade};
+use super::gpu::{UPGRADE_DRIVER, torchs_cuda};
 use super::python::imported;
 use crate::deploy::observe::{self, Scope};
 use crate::deploy::{self, device};
 use crate::docker::{Docker, SERVICE};
+use crate::doctor::finding::{Advice, by_command, by_hand};
 use crate::doctor::{Facts, Finding, Fix, Judgement, Trouble};
 use crate::error::{Kind, Remedy};
 use crate::python::{Driver, Report};
@@ -23,7 +24,57 @@ pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 /// `restart` would not recreate a container that did not drift.
 const FORCE_RECREATE: &str = "docker compose up --detach --no-build --force-recreate backend";
 
-const RECREATE: Fix = Fix { name: "recreating the container", apply: recreate };
+remedies! {
+    REBOOT = by_hand("A new container did not help: reboot the engine's machine.", &[DMESG]);
+    LOST_GPU = by_command(
+        "Recreate it. After `systemctl daemon-reload` it happens again, unless the engine uses \
+         CDI, or native.cgroupdriver=cgroupfs.",
+        &["cargo xtask doctor --fix"],
+    );
+    RECREATE = by_command("Recreate it.", &["cargo xtask doctor --fix"]);
+    NODE_MODE = by_command("See its owner and mode on the engine's machine.", &["ls -l /dev/nvidia*"]);
+    DRIVER_FILES = by_command(
+        "NVIDIA_DRIVER_CAPABILITIES, if set, must hold `compute`; a list of the driver's files \
+         (CDI) may be out of date.",
+        &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", FORCE_RECREATE],
+    );
+    CORRECT_VISIBLE = by_hand(
+        "Remove it from .env and the compose file, or correct it: numbers from 0 on.",
+        &[RESTART],
+    );
+    ASK_DRIVER = by_command(
+        "See what the driver says there.",
+        &["docker compose exec backend nvidia-smi"],
+    );
+}
+
+/// What an error of cuInit means (CUDA Driver API, `CUresult`), and what to do.
+#[rustfmt::skip]
+const CU_INIT: &[(u64, &str, Advice<'static>)] = &[
+    (3, "the driver did not initialise", by_command("See what the kernel says.", &[DMESG])),
+    (34, "the libcuda in the container is a stub for building",
+     by_hand("Take the stubs directory out of LD_LIBRARY_PATH.", &["cargo xtask fast   # afterwards"])),
+    (46, "the GPU is in use exclusively by another program",
+     by_hand("End it, or take the GPU out of exclusive mode.", &[NVIDIA_SMI])),
+    (100, "the driver sees no GPU",
+     by_command("See whether the machine itself does, then recreate the container.", &["nvidia-smi -L   # on the engine's machine"])),
+    (802, "the GPUs' fabric is not up",
+     by_command("Start the fabric manager on the engine's machine.", &["sudo systemctl start nvidia-fabricmanager"])),
+    (803, "libcuda and the driver are of different versions",
+     by_command("Recreate the container; if the driver was upgraded, reboot first. An image with cuda-compat must not put it on the loader's path.", &[FORCE_RECREATE])),
+    (804, "the image's cuda-compat does not work on this card",
+     by_hand("Install driver 550 or newer, or take /usr/local/cuda/compat out of the loader's path: GeForce cards have no forward compatibility.", &["nvidia-smi   # on the engine's machine: the driver's version"])),
+    (999, "CUDA does not start, whatever nvidia-smi says",
+     by_command("Load the module that CUDA needs; if that is no help, take another version of nvidia-container-toolkit.", &["sudo modprobe nvidia_uvm   # on the engine's machine"])),
+];
+
+const UNKNOWN_ERROR: (u64, &str, Advice<'static>) = (
+    0,
+    "the driver refuses to start",
+    by_hand("The link tells what the number means.", &[NVIDIA_SMI]),
+);
+
+const NEW_CONTAINER: Fix = Fix { name: "recreating the container", apply: recreate };
 
 /// For the new container to answer.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -43,19 +94,16 @@ fn recreate(root: &Path) -> Result<()> {
 /// is not started for it.
 pub fn fixed_by_a_new_container(finding: Finding, facts: &Facts) -> Finding {
     match facts.lasting() {
-        Ok(Some(_)) if facts.fixed.contains(&RECREATE) => {
-            finding.by_hand("A new container did not help: reboot the engine's machine.", &[DMESG])
-        }
-        Ok(Some(_)) => finding.fix(RECREATE),
+        Ok(Some(_)) if facts.fixed.contains(&NEW_CONTAINER) => finding.remedy(REBOOT),
+        Ok(Some(_)) => Finding { fix: Some(NEW_CONTAINER), ..finding },
         _ => finding,
     }
 }
 
 /// The probe ended before it came to a layer.
 pub fn cut_short(report: &Report) -> Trouble {
-    let says = report.cut_short.as_deref().unwrap_or("the probe did not say");
     let remedy = Remedy::new("A hanging or crashing driver needs a reboot.", &[DMESG]);
-    Trouble { kind: Kind::Driver, says: says.to_owned(), remedy }
+    Trouble { kind: Kind::Driver, remedy, ..Trouble::from(report.ending()) }
 }
 
 /// The device nodes, and whether the container may still open them.
@@ -67,25 +115,20 @@ pub fn nodes(facts: &Facts) -> Judgement {
         return Ok(Finding::ok("/dev/dxg (WSL2)"));
     }
     let listed = nodes.iter().map(|(path, how)| format!("{path}: {how}"));
-    let nvml = driver.smi().is_some_and(|smi| smi.contains("NVML: Unknown Error"));
+    let nvml = driver.smi().filter(|smi| smi.contains("NVML: Unknown Error"));
     let control = nodes.get("/dev/nvidiactl").filter(|how| *how != "ok");
-    let finding = if nvml || nodes.values().any(|how| how == "EPERM") {
-        Finding::fail("the container lost its GPU").remedy(
-            "Recreate it. After `systemctl daemon-reload` it happens again, unless the engine uses \
-             CDI, or native.cgroupdriver=cgroupfs.",
-            &["cargo xtask doctor --fix"],
-        )
+    let finding = if nvml.is_some() || nodes.values().any(|how| how == "EPERM") {
+        let lost = Finding::fail("the container lost its GPU").remedy(LOST_GPU);
+        fixed_by_a_new_container(lost, facts)
     } else if nodes.is_empty() {
-        Finding::fail("there is no /dev/nvidia* in the container, although it asks for a GPU")
-            .remedy("Recreate it.", &["cargo xtask doctor --fix"])
+        let message = "there is no /dev/nvidia* in the container, although it asks for a GPU";
+        fixed_by_a_new_container(Finding::fail(message).remedy(RECREATE), facts)
     } else if let Some(how) = control {
-        return Ok(Finding::fail(format!("/dev/nvidiactl cannot be opened: {how}"))
-            .remedy("See its owner and mode on the engine's machine.", &["ls -l /dev/nvidia*"])
-            .evidence(listed));
+        Finding::fail(format!("/dev/nvidiactl cannot be opened: {how}")).remedy(NODE_MODE)
     } else {
         return Ok(Finding::ok(format!("{} in /dev", nodes.len())).evidence(listed));
     };
-    Ok(fixed_by_a_new_container(finding, facts).evidence(listed).evidence(driver.smi()))
+    Ok(finding.evidence(listed).evidence(driver.smi()))
 }
 
 pub fn libcuda(facts: &Facts) -> Judgement {
@@ -94,85 +137,43 @@ pub fn libcuda(facts: &Facts) -> Judgement {
     if why == "ok" {
         return Ok(Finding::ok("libcuda.so.1 loads"));
     }
-    Ok(Finding::fail("libcuda.so.1 does not load in the container").evidence([why.clone()]).remedy(
-        "NVIDIA_DRIVER_CAPABILITIES, if set, must hold `compute`; a list of the driver's files \
-         (CDI) may be out of date.",
-        &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", FORCE_RECREATE],
-    ))
+    let finding = Finding::fail("libcuda.so.1 does not load in the container");
+    Ok(finding.evidence([why.clone()]).remedy(DRIVER_FILES))
 }
 
 /// The driver's own answer, before torch is asked.
 pub fn init(facts: &Facts) -> Judgement {
     let report = facts.inside()?;
     let driver = &report.driver;
-    let knows = driver.version.map(|v| format!("CUDA {}.{}", v / 1000, v % 1000 / 10));
-    let knows = knows.unwrap_or_default();
-    if let (Some(version), Some((_, major))) = (driver.version, torchs_cuda(facts))
-        && version / 1000 < major
+    let version = driver.version.map(|v| format!("CUDA {}.{}", v / 1000, v % 1000 / 10));
+    let version = version.unwrap_or_default();
+    if let (Some(number), Some((_, major))) = (driver.version, torchs_cuda(facts))
+        && number / 1000 < major
     {
-        return Ok(upgrade(
-            Finding::fail(format!("the driver is too old: it knows {knows} at most"))
-                .found(knows)
-                .expected(format!("CUDA {major}, which torch is built for")),
-        ));
+        let message = format!("the driver is too old: it knows {version} at most");
+        let expected = format!("CUDA {major}, which torch is built for");
+        let finding = Finding::fail(message).found(version).expected(expected);
+        return Ok(finding.remedy(UPGRADE_DRIVER));
     }
-    match driver.cu_init.ok_or_else(|| cut_short(report))? {
-        0 => Ok(Finding::ok(knows)),
-        // The next layer says why no GPU is visible.
-        100 if hidden(driver).is_some() => Ok(Finding::ok(knows)),
-        code => Ok(refused(code)),
+    let code = driver.cu_init.ok_or_else(|| cut_short(report))?;
+    // Why no GPU is visible is told by the next layer.
+    if code == 0 || code == 100 && hidden(driver).is_some() {
+        return Ok(Finding::ok(version));
     }
-}
-
-/// What an error of cuInit means (CUDA Driver API, `CUresult`), and what to do.
-fn refused(code: u64) -> Finding {
-    let fail = |says: &str| {
-        let message = format!("{says} (cuInit: error {code})");
-        Finding::fail(message).found(code.to_string()).expected("0")
-    };
-    match code {
-        3 => fail("the driver did not initialise").remedy("See what the kernel says.", &[DMESG]),
-        34 => fail("the libcuda in the container is a stub for building").by_hand(
-            "Take the stubs directory out of LD_LIBRARY_PATH.",
-            &["cargo xtask fast   # afterwards"],
-        ),
-        46 => fail("the GPU is in use exclusively by another program")
-            .by_hand("End it, or take the GPU out of exclusive mode.", &[NVIDIA_SMI]),
-        100 => fail("the driver sees no GPU").remedy(
-            "See whether the machine itself does, then recreate the container.",
-            &["nvidia-smi -L   # on the engine's machine"],
-        ),
-        802 => fail("the GPUs' fabric is not up").remedy(
-            "Start the fabric manager on the engine's machine.",
-            &["sudo systemctl start nvidia-fabricmanager"],
-        ),
-        803 => fail("libcuda and the driver are of different versions").remedy(
-            "Recreate the container; if the driver was upgraded, reboot first. An image with \
-             cuda-compat must not put it on the loader's path.",
-            &[FORCE_RECREATE],
-        ),
-        804 => fail("the image's cuda-compat does not work on this card").by_hand(
-            "Install driver 550 or newer, or take /usr/local/cuda/compat out of the loader's \
-             path: GeForce cards have no forward compatibility.",
-            &["nvidia-smi   # on the engine's machine: the driver's version"],
-        ),
-        999 => fail("CUDA does not start, whatever nvidia-smi says").remedy(
-            "Load the module that CUDA needs; if that is no help, take another version of \
-             nvidia-container-toolkit.",
-            &["sudo modprobe nvidia_uvm   # on the engine's machine"],
-        ),
-        _ => fail("the driver refuses to start")
-            .by_hand("The link tells what the number means.", &[NVIDIA_SMI]),
-    }
+    let (_, says, advice) =
+        CU_INIT.iter().find(|(known, ..)| *known == code).unwrap_or(&UNKNOWN_ERROR);
+    Ok(Finding::fail(format!("{says} (cuInit: error {code})"))
+        .found(code.to_string())
+        .expected("0")
+        .remedy(*advice))
 }
 
 /// How CUDA_VISIBLE_DEVICES hides every GPU; its value is never printed.
 fn hidden(driver: &Driver) -> Option<&'static str> {
-    let is_gpu = |path: &str| {
-        let number = path.strip_prefix("/dev/nvidia").unwrap_or_default();
-        !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())
+    let is_gpu = |path: &&String| {
+        path.strip_prefix("/dev/nvidia").is_some_and(|number| number.parse::<u32>().is_ok())
     };
-    let gpus = driver.nodes.iter().flatten().filter(|(path, _)| is_gpu(path)).count() as u64;
+    let gpus = driver.nodes.iter().flat_map(|nodes| nodes.keys()).filter(is_gpu).count() as u64;
     match (&*driver.visible.kind, driver.visible.highest) {
         ("empty", _) => Some("is set but empty, which hides every GPU"),
         ("all", _) => Some("is `all`, which CUDA does not know"),
@@ -194,14 +195,8 @@ pub fn devices(facts: &Facts) -> Judgement {
         return Ok(Finding::ok(names.join(", ")).evidence(driver.smi()));
     }
     let finding = match hidden(&driver) {
-        Some(how) => Finding::fail(format!("{VISIBLE} {how}")).by_hand(
-            "Remove it from .env and the compose file, or correct it: numbers from 0 on.",
-            &[RESTART],
-        ),
-        None => Finding::fail("torch sees no GPU, although the driver starts").remedy(
-            "See what the driver says there.",
-            &[&format!("docker compose exec {SERVICE} nvidia-smi")],
-        ),
+        Some(how) => Finding::fail(format!("{VISIBLE} {how}")).remedy(CORRECT_VISIBLE),
+        None => Finding::fail("torch sees no GPU, although the driver starts").remedy(ASK_DRIVER),
     };
     let finding = finding.found("no device").expected("at least one device");
     Ok(finding.evidence(torch.why.clone()).evidence(driver.smi()))

@@ -4,11 +4,27 @@
 use super::cuda::{RESTART, fixed_by_a_new_container};
 use crate::deploy::device::{CPU_FILE, Device, SETTING};
 use crate::docker::SERVICE;
-use crate::doctor::{Facts, Finding, Judgement};
+use crate::doctor::finding::{by_command, by_hand};
+use crate::doctor::{Facts, Finding, Judgement, Trouble};
 use crate::error::Failure;
 
-/// The part of a compose file that asks for a GPU.
-const REQUEST: &str = "\
+remedies! {
+    BUILD_IMAGE = by_command("Build the service's.", &["cargo xtask up"]);
+    OTHER_ENGINE = by_command(
+        "Choose an engine that has one, or do without: no --require-gpu, and no XTASK_DEVICE=gpu.",
+        &["docker context ls   # which engine is meant"],
+    );
+    INSTALL_DRIVER = by_hand(
+        "Install it there, and reboot; or do without the card: XTASK_DEVICE=cpu.",
+        &["nvidia-smi   # on the engine's machine, whether it works"],
+    );
+    pub UPGRADE_DRIVER = by_hand(
+        "Upgrade the NVIDIA driver of the engine's machine, and reboot it.",
+        &["nvidia-smi   # on the engine's machine, afterwards"],
+    );
+    WITHOUT_CPU_FILE = by_hand("Take that file out of COMPOSE_FILE, in the environment or in .env.", &[RESTART]);
+    RECREATE = by_command("Recreate it.", &["cargo xtask restart"]);
+    REQUEST = by_hand("\
 Ask for it under the service in docker-compose.yml:
 deploy:
   resources:
@@ -16,36 +32,31 @@ deploy:
       devices:
         - driver: nvidia
           count: all
-          capabilities: [gpu]";
+          capabilities: [gpu]", &[RESTART]);
+}
 
 pub fn card(facts: &Facts) -> Judgement {
-    let note = |finding| Finding {
-        note: Some("without an NVIDIA GPU no 3D models are generated; all else works"),
-        ..finding
-    };
+    let note = Some("without an NVIDIA GPU no 3D models are generated; all else works");
     let requested = facts.requested().ok().flatten();
     if requested.is_some_and(|device| device.is_cpu()) && !facts.require_gpu {
-        return Ok(note(Finding::absent(format!("{SETTING}=cpu"))));
+        return Ok(Finding { note, ..Finding::absent(format!("{SETTING}=cpu")) });
     }
     let required = facts.require_gpu || requested == Some(&Device::Gpu);
     Ok(match facts.card()? {
         Some(true) => Finding::ok("on the engine's machine"),
-        None if required => Finding::fail("the engine has no image to look for a card with")
-            .remedy("Build the service's.", &["cargo xtask up"]),
+        None if required => {
+            Finding::fail("the engine has no image to look for a card with").remedy(BUILD_IMAGE)
+        }
         None => Finding::absent("no image to look with"),
         Some(false) if required => {
-            Finding::fail("no NVIDIA card on the engine's machine").remedy(
-                &format!("Choose an engine that has one, or do without: no --require-gpu, and no {SETTING}=gpu."),
-                &["docker context ls   # which engine is meant"],
-            )
+            Finding::fail("no NVIDIA card on the engine's machine").remedy(OTHER_ENGINE)
         }
-        Some(false) => note(Finding::absent("no NVIDIA card")),
+        Some(false) => Finding { note, ..Finding::absent("no NVIDIA card") },
     })
 }
 
 /// The kernel module: loaded, of one version with its libraries, new enough.
 pub fn driver(facts: &Facts) -> Judgement {
-    let loaded = facts.machine()?.and_then(|machine| machine.driver.as_ref());
     // Other errors of nvidia-smi in a container are not the driver's.
     let smi = facts.inside().ok().and_then(|report| report.driver.smi());
     let smi = smi.filter(|text| text.to_lowercase().contains("version mismatch"));
@@ -54,21 +65,21 @@ pub fn driver(facts: &Facts) -> Judgement {
             return Ok(of_failure(failure, text));
         }
     }
-    let Some(loaded) = loaded else {
+    let Some(loaded) = facts.machine()?.and_then(|machine| machine.driver.as_ref()) else {
         if facts.engine().is_ok_and(|engine| engine.is_wsl()) {
             return Ok(Finding::ok("that of Windows (WSL2)"));
         }
-        return Ok(Finding::fail("no NVIDIA driver is loaded on the engine's machine").by_hand(
-            &format!("Install it there, and reboot; or do without the card: {SETTING}=cpu."),
-            &["nvidia-smi   # on the engine's machine, whether it works"],
-        ));
+        let message = "no NVIDIA driver is loaded on the engine's machine";
+        return Ok(Finding::fail(message).remedy(INSTALL_DRIVER));
     };
     if let Some((cuda, major)) = torchs_cuda(facts)
         && let Some(oldest) = oldest_driver(major)
         && version(loaded) < version(oldest)
     {
-        let finding = Finding::fail(format!("{loaded} is too old for torch's CUDA {cuda}"));
-        return Ok(upgrade(finding.found(loaded).expected(format!("{oldest} or newer"))));
+        return Ok(Finding::fail(format!("{loaded} is too old for torch's CUDA {cuda}"))
+            .found(loaded)
+            .expected(format!("{oldest} or newer"))
+            .remedy(UPGRADE_DRIVER));
     }
     Ok(Finding::ok(loaded))
 }
@@ -96,16 +107,10 @@ fn version(text: &str) -> Option<Vec<u32>> {
     text.split('.').map(|part| part.parse().ok()).collect()
 }
 
-pub fn upgrade(finding: Finding) -> Finding {
-    finding.by_hand(
-        "Upgrade the NVIDIA driver of the engine's machine, and reboot it.",
-        &["nvidia-smi   # on the engine's machine, afterwards"],
-    )
-}
-
 /// A known failure in the user's words, with the original text as evidence.
 fn of_failure(failure: Failure, text: &str) -> Finding {
-    Finding::fault(failure.into()).evidence(text.trim().lines().map(str::to_owned))
+    let finding = Finding::from(Trouble::from(failure).fault());
+    finding.evidence(text.trim().lines().map(str::to_owned))
 }
 
 pub fn engine(facts: &Facts) -> Judgement {
@@ -121,16 +126,13 @@ pub fn request(facts: &Facts) -> Judgement {
     let Some(gpus) = &project.gpus else {
         if facts.docker().is_ok_and(|docker| docker.names(CPU_FILE)) {
             let message = format!("COMPOSE_FILE names {CPU_FILE}, which takes the GPU away");
-            let text = "Take that file out of COMPOSE_FILE, in the environment or in .env.";
-            return Ok(Finding::fail(message).by_hand(text, &[RESTART]));
+            return Ok(Finding::fail(message).remedy(WITHOUT_CPU_FILE));
         }
-        let message = format!("`{SERVICE}` does not ask for a GPU");
-        return Ok(Finding::fail(message).by_hand(REQUEST, &[RESTART]));
+        return Ok(Finding::fail(format!("`{SERVICE}` does not ask for a GPU")).remedy(REQUEST));
     };
     if container.is_some_and(|container| !container.has_gpus()) {
         let message = "the container was created without the GPU that the compose file asks for";
-        let finding = Finding::fail(message).remedy("Recreate it.", &["cargo xtask restart"]);
-        return Ok(fixed_by_a_new_container(finding, facts));
+        return Ok(fixed_by_a_new_container(Finding::fail(message).remedy(RECREATE), facts));
     }
     Ok(Finding::ok(format!("asks for {gpus}")))
 }

@@ -1,6 +1,7 @@
 //! What the engine's machine has to offer: the port, disk and memory.
 
 use crate::deploy::preflight;
+use crate::doctor::finding::by_hand;
 use crate::doctor::{Facts, Finding, Judgement, Status};
 use crate::error::Kind;
 use crate::ui;
@@ -10,6 +11,11 @@ const BUILD: u64 = 20_000_000_000;
 
 /// Bytes of memory below which building and loading torch gets slow or killed.
 const MEMORY: u64 = 8_000_000_000;
+
+remedies! {
+    FREE_DISK = by_hand("A full build needs about 20 GB. Remove what you no longer need there.", &["docker system df   # what Docker holds"]);
+    MORE_MEMORY = by_hand("Give the machine, or Docker Desktop's, more: the build and the model may be killed.", &[]);
+}
 
 /// Whether the service can publish its port, if it does not already.
 pub fn port(facts: &Facts) -> Judgement {
@@ -30,16 +36,14 @@ pub fn port(facts: &Facts) -> Judgement {
     if trouble.remedy.is_empty() {
         return Err(trouble.clone());
     }
-    let finding = Finding::fault(trouble.clone()).found(address);
+    let finding = Finding::from(trouble.clone().fault()).found(address);
     if trouble.kind != Kind::PortTaken {
         return Ok(finding);
     }
     let number = address.rsplit(':').next().unwrap_or_default();
     let holder = format!("docker ps --filter publish={number}   # whether a container holds it");
-    Ok(finding.by_hand(
-        "End what holds it, or name a free port by BACKEND_PORT in .env.",
-        &[&holder, "cargo xtask up"],
-    ))
+    let text = "End what holds it, or name a free port by BACKEND_PORT in .env.";
+    Ok(finding.remedy(by_hand(text, &[&holder, "cargo xtask up"])))
 }
 
 /// Free disk where the engine stores images. Too little is a fault only if a full
@@ -48,21 +52,13 @@ pub fn disk(facts: &Facts) -> Judgement {
     let Some(free) = facts.machine()?.and_then(|machine| machine.free) else {
         return Ok(Finding::skipped("no image or container to look with"));
     };
-    let status = match facts.image() {
-        _ if free >= BUILD => Status::Ok,
-        Ok(None) => Status::Fail,
-        _ => Status::Warn,
-    };
     let found = format!("{} free on the engine's machine", ui::size(free));
-    let finding =
-        Finding::measured(status, found).expected(format!("{} for a full build", ui::size(BUILD)));
-    Ok(match status {
-        Status::Ok => finding,
-        _ => finding.by_hand(
-            "A full build needs about 20 GB. Remove what you no longer need there.",
-            &["docker system df   # what Docker holds"],
-        ),
-    })
+    let finding = match facts.image() {
+        _ if free >= BUILD => Finding::ok(found),
+        Ok(None) => Finding::measured(Status::Fail, found).remedy(FREE_DISK),
+        _ => Finding::measured(Status::Warn, found).remedy(FREE_DISK),
+    };
+    Ok(finding.expected(format!("{} for a full build", ui::size(BUILD))))
 }
 
 pub fn memory(facts: &Facts) -> Judgement {
@@ -71,10 +67,7 @@ pub fn memory(facts: &Facts) -> Judgement {
     let finding = match memory {
         0 => return Ok(Finding::skipped("the engine does not say")),
         MEMORY.. => Finding::ok(found),
-        _ => Finding::measured(Status::Warn, found).remedy(
-            "Give the machine, or Docker Desktop's, more: the build and the model may be killed.",
-            &[],
-        ),
+        _ => Finding::measured(Status::Warn, found).remedy(MORE_MEMORY),
     };
     Ok(finding.expected(format!("{} or more", ui::size(MEMORY))))
 }

@@ -7,10 +7,23 @@ use anyhow::Result;
 use super::cuda::{RESTART, VISIBLE};
 use crate::deploy::device::SETTING;
 use crate::docker::{SERVICE, files};
-use crate::doctor::{Facts, Finding, Fix, Judgement};
+use crate::doctor::finding::{by_command, by_hand};
+use crate::doctor::{Facts, Finding, Fix, Judgement, Trouble};
 use crate::error::{Failure, Kind};
 use crate::image::requirements::PATH;
 use crate::image::sources;
+
+remedies! {
+    CORRECT_DEVICE = by_hand("Correct it in the environment or in .env.", &[]);
+    COPY_EXAMPLE = by_command("Start from the example.", &["cp .env.example .env", "cargo xtask up"]);
+    WRITE_ENV = by_hand("Write it; the compose file names what it must hold.", &[]);
+    COPY_NAMES = by_command("Copy them from there.", &["diff .env.example .env"]);
+    CORRECT_VISIBLE = by_hand("Remove it, or name GPUs in it; where the compose file passes it on, unset counts as empty.", &[RESTART]);
+    FETCH_SOURCES = by_command("Fetch them, and put them into the image.", &["git submodule update --init backend/Step1X-3D", "cargo xtask up"]);
+    PIN_TORCH = by_hand("Write `torch==<version>` there, so that nothing else pulls another.", &[]);
+}
+
+const FETCH: Fix = Fix { name: "fetching Step1X-3D's sources", apply: sources::fetch };
 
 /// The names that an env file sets, each with whether its value is empty.
 type Names = Vec<(String, bool)>;
@@ -42,59 +55,46 @@ impl EnvFiles {
 
 /// .env against .env.example, without looking at any value.
 pub fn env(facts: &Facts) -> Judgement {
-    let files = match facts.env_files() {
-        Ok(files) => files,
-        Err(trouble) => return Ok(Finding::fault(trouble)),
-    };
+    let files = facts.env_files().map_err(Trouble::fault)?;
     // The error itself would show a value.
     if facts.requested().is_err() {
-        return Ok(Finding::fail(format!("{SETTING} is none of gpu, cpu and auto"))
-            .remedy("Correct it in the environment or in .env.", &[]));
+        let message = format!("{SETTING} is none of gpu, cpu and auto");
+        return Ok(Finding::fail(message).remedy(CORRECT_DEVICE));
     }
+    let Some(own) = &files.own else { return Ok(without_env(facts, files)) };
+    let is_missing = |name: &&str| own.iter().all(|(own, _)| own != name);
     let example = files.example.iter().flatten().map(|(name, _)| &**name);
-    let Some(names) = &files.own else {
-        let example: Vec<_> = example.collect();
-        let needed = facts.project().is_err_and(|trouble| trouble.kind == Kind::EnvFileMissing);
-        let finding = match &*example {
-            _ if needed => Finding::fail("missing, and the compose file needs it"),
-            [] => return Ok(Finding::ok("none, and none is needed")),
-            names => Finding::warn(format!("missing; .env.example sets {}", names.join(", "))),
-        };
-        return Ok(match files.example {
-            Some(_) => finding
-                .remedy("Start from the example.", &["cp .env.example .env", "cargo xtask up"]),
-            None => finding.remedy("Write it; the compose file names what it must hold.", &[]),
-        });
-    };
-    let missing: Vec<_> = example.filter(|name| names.iter().all(|(own, _)| own != name)).collect();
+    let missing: Vec<_> = example.filter(is_missing).collect();
     if !missing.is_empty() {
         let message = format!("lacks {}, which .env.example sets", missing.join(", "));
-        return Ok(
-            Finding::warn(message).remedy("Copy them from there.", &["diff .env.example .env"])
-        );
+        return Ok(Finding::warn(message).remedy(COPY_NAMES));
     }
     let passed_on = facts.project().is_ok_and(|p| p.visible_devices.as_deref() == Some(""));
-    if passed_on || names.iter().any(|(name, empty)| name == VISIBLE && *empty) {
+    if passed_on || own.iter().any(|(name, empty)| name == VISIBLE && *empty) {
         let message = format!("{VISIBLE} is set but empty, which hides every GPU");
-        return Ok(Finding::warn(message).by_hand(
-            "Remove it, or name GPUs in it; where the compose file passes it on, unset counts as empty.",
-            &[RESTART],
-        ));
+        return Ok(Finding::warn(message).remedy(CORRECT_VISIBLE));
     }
-    Ok(Finding::ok(match names.len() {
-        1 => "1 setting".to_owned(),
-        n => format!("{n} settings"),
-    }))
+    let s = if own.len() == 1 { "" } else { "s" };
+    Ok(Finding::ok(format!("{} setting{s}", own.len())))
+}
+
+/// A clone without .env, which may be all right.
+fn without_env(facts: &Facts, files: &EnvFiles) -> Finding {
+    let example: Vec<_> = files.example.iter().flatten().map(|(name, _)| &**name).collect();
+    let finding = if facts.project().is_err_and(|error| error.kind == Kind::EnvFileMissing) {
+        Finding::fail("missing, and the compose file needs it")
+    } else if example.is_empty() {
+        return Finding::ok("none, and none is needed");
+    } else {
+        Finding::warn(format!("missing; .env.example sets {}", example.join(", ")))
+    };
+    finding.remedy(if files.example.is_some() { COPY_EXAMPLE } else { WRITE_ENV })
 }
 
 pub fn compose_file(facts: &Facts) -> Judgement {
-    Ok(match facts.project() {
-        Ok(project) => Finding::ok(format!("project `{}` has `{SERVICE}`", project.name)),
-        Err(trouble) => Finding::fault(trouble),
-    })
+    let project = facts.project().map_err(Trouble::fault)?;
+    Ok(Finding::ok(format!("project `{}` has `{SERVICE}`", project.name)))
 }
-
-const FETCH: Fix = Fix { name: "fetching Step1X-3D's sources", apply: sources::fetch };
 
 /// Step1X-3D's own sources, without which the service runs but generates nothing.
 pub fn sources(facts: &Facts) -> Judgement {
@@ -104,21 +104,15 @@ pub fn sources(facts: &Facts) -> Judgement {
     if !sources::missing(&facts.root) {
         return Ok(Finding::skipped("this clone names no place to fetch them from"));
     }
-    let by_hand = format!("git submodule update --init {}", sources::PATH);
-    Ok(Finding::warn("the sources are missing: the service runs, but generates nothing")
-        .remedy("Fetch them, and put them into the image.", &[&by_hand, "cargo xtask up"])
-        .fix(FETCH))
+    let message = "the sources are missing: the service runs, but generates nothing";
+    Ok(Finding { fix: Some(FETCH), ..Finding::warn(message).remedy(FETCH_SOURCES) })
 }
 
 pub fn requirements(facts: &Facts) -> Judgement {
-    let pins = match facts.pins() {
-        Ok(pins) => pins,
-        Err(trouble) => return Ok(Finding::fault(trouble)),
-    };
+    let pins = facts.pins().map_err(Trouble::fault)?;
     Ok(match pins.get("torch") {
         Some(pin) => Finding::ok(format!("torch {pin}, {} pins in all", pins.len())),
-        None => Finding::warn(format!("{PATH} pins no torch"))
-            .remedy("Write `torch==<version>` there, so that nothing else pulls another.", &[]),
+        None => Finding::warn(format!("{PATH} pins no torch")).remedy(PIN_TORCH),
     })
 }
 

@@ -1,32 +1,31 @@
 //! Python and its packages in the service's container.
 
 use crate::deploy::device::Device;
+use crate::doctor::finding::{by_command, by_hand};
 use crate::doctor::{Facts, Finding, Judgement, Trouble};
-use crate::error::Remedy;
-use crate::image::requirements::{self, PATH, mismatch, satisfies};
-use crate::python::{Report, Torch};
+use crate::image::requirements::{self, mismatch, satisfies};
+use crate::python::{Report, Torch, Unmet};
 
-/// Packages with a check of their own.
-const OWN: [&str; 2] = ["torch", "torchvision"];
-
-/// What a requirement of torchvision that does not hold begins with.
-const TORCHVISIONS: &str = "torchvision needs torch==";
-
-const FULL_AFTERWARDS: &str = "cargo xtask full   # afterwards";
+remedies! {
+    BUILD_PYTHON = by_command("The image lacks a working python3.", &["cargo xtask full"]);
+    INSTALL_PINNED = by_command("Install what is pinned.", &["cargo xtask full"]);
+    TRY_AGAIN = by_command("See whether the machine's disk is busy, and try again.", &["cargo xtask doctor torch"]);
+    NEWER_TORCH = by_hand("Pin a newer torch in backend/requirements.txt.", &["cargo xtask full   # afterwards"]);
+    CUDA_WHEEL = by_hand("Pin torch in the same install as all else, from an index with CUDA wheels.", &["cargo xtask full   # afterwards"]);
+    SETTLE = by_hand("Settle it in backend/requirements.txt.", &["cargo xtask full   # afterwards"]);
+}
 
 pub fn interpreter(facts: &Facts) -> Judgement {
     let report = facts.inside()?;
     if let Some((version, path)) = &report.python {
         return Ok(Finding::ok(version).evidence([format!("{path}, {}", place(facts))]));
     }
-    let why = report.cut_short.as_deref().unwrap_or("python3 said nothing");
+    let why = report.ending();
     // With docker's own code 125 the container was not even started.
     if report.hangs || report.code == 125 {
         return Err(why.into());
     }
-    Ok(Finding::fail(why)
-        .remedy("The image lacks a working python3.", &["cargo xtask full"])
-        .evidence([place(facts)]))
+    Ok(Finding::fail(why).remedy(BUILD_PYTHON).evidence([place(facts)]))
 }
 
 /// Where the probe ran.
@@ -46,51 +45,48 @@ pub fn imported(facts: &Facts) -> Result<(&Report, &Torch), Trouble> {
 pub fn torch(facts: &Facts) -> Judgement {
     let report = facts.torch()?;
     let pin = facts.pins().ok().and_then(|pins| pins.get("torch"));
-    let finding = match (&report.torch, pin) {
+    let finding = match &report.torch {
         // Too slow is not yet broken.
-        (Err(why), _) if report.hangs => Finding::from(Trouble {
-            remedy: Remedy::new(
-                "See whether the machine's disk is busy, and try again.",
-                &["cargo xtask doctor torch"],
-            ),
-            ..Trouble::from(&**why)
-        }),
-        (Err(why), _) => install_pinned(Finding::fail(why)),
-        (Ok(torch), Some(pin)) => match report.check(Some(pin)).map_err(Trouble::from) {
-            Err(trouble) => install_pinned(Finding::fail(trouble.says))
+        Err(why) if report.hangs => Finding::from(Trouble::from(&**why)).remedy(TRY_AGAIN),
+        Err(why) => Finding::fail(why).remedy(INSTALL_PINNED),
+        Ok(torch) => match report.check(pin.map(String::as_str)).map_err(Trouble::from) {
+            Err(Trouble { says, remedy, .. }) => Finding::fail(says)
                 .found(&torch.version)
-                .evidence([trouble.remedy.text]),
+                .remedy(INSTALL_PINNED)
+                .evidence([remedy.text]),
             // Step1X-3D calls it; torch has it from 2.4 on.
-            Ok(()) if !torch.custom_fwd => Finding::fail("Step1X-3D needs torch 2.4 or newer")
-                .found(&torch.version)
-                .by_hand(&format!("Pin a newer torch in {PATH}."), &[FULL_AFTERWARDS]),
+            Ok(()) if pin.is_some() && !torch.custom_fwd => {
+                let finding = Finding::fail("Step1X-3D needs torch 2.4 or newer");
+                finding.found(&torch.version).remedy(NEWER_TORCH)
+            }
             Ok(()) => Finding::ok(&torch.version),
         },
-        (Ok(torch), None) => Finding::ok(&torch.version),
     };
     Ok(Finding { expected: pin.cloned(), ..finding }.evidence([place(facts)]))
 }
 
 /// torchvision's compiled operators fit one version of torch only.
 pub fn torchvision(facts: &Facts) -> Judgement {
-    const NAME: &str = "torchvision";
     let (report, pins) = (facts.inside()?, facts.pins()?);
-    let unmet = report.unmet.iter().flatten().flatten().find(|text| text.starts_with(TORCHVISIONS));
-    Ok(match (report.packages.get(NAME), pins.get(NAME)) {
-        (None, None) => Finding::skipped("neither pinned nor installed"),
-        (None, Some(pin)) => install_pinned(Finding::fail(mismatch(NAME, None, pin)).expected(pin)),
-        (Some(there), Some(pin)) if !satisfies(there, pin) => install_pinned(
-            Finding::fail(mismatch(NAME, Some(there), pin)).found(there).expected(pin),
-        ),
-        (Some(there), _) => match unmet {
-            Some(text) => install_pinned(Finding::fail(text).found(there)),
-            None => Finding::ok(there),
+    let (installed, pin) = (report.packages.get("torchvision"), pins.get("torchvision"));
+    let differs = |installed: Option<&String>, pin| {
+        Finding::fail(mismatch("torchvision", installed.map(String::as_str), pin)).expected(pin)
+    };
+    let finding = match (installed, pin) {
+        (None, None) => return Ok(Finding::skipped("neither pinned nor installed")),
+        (None, Some(pin)) => differs(None, pin),
+        (Some(version), Some(pin)) if !satisfies(version, pin) => differs(installed, pin),
+        (Some(version), _) => match report.unmet.iter().flatten().flatten().find(is_torchvisions) {
+            Some(unmet) => Finding::fail(unmet.to_string()),
+            None => return Ok(Finding::ok(version)),
         },
-    })
+    };
+    Ok(Finding { found: installed.cloned(), ..finding }.remedy(INSTALL_PINNED))
 }
 
-fn install_pinned(finding: Finding) -> Finding {
-    finding.remedy("Install what is pinned.", &["cargo xtask full"])
+/// A requirement for the check of torchvision.
+fn is_torchvisions(unmet: &&Unmet) -> bool {
+    unmet.package == "torchvision" && unmet.needs == "torch"
 }
 
 /// A wheel without CUDA runs anywhere and never on the GPU.
@@ -101,64 +97,53 @@ pub fn cuda_build(facts: &Facts) -> Judgement {
         (None, Ok(Device::Gpu)) => Finding::fail("this wheel of torch is built for the CPU alone")
             .found(&torch.version)
             .expected("a wheel for CUDA")
-            .by_hand(
-                "Pin torch in the same install as all else, from an index with CUDA wheels.",
-                &[FULL_AFTERWARDS],
-            ),
+            .remedy(CUDA_WHEEL),
         (None, _) => Finding::ok("for the CPU alone"),
     })
 }
 
-/// Every exact pin against what is installed.
+/// Every exact pin against what is installed, but for those with a check of their own.
 pub fn pins(facts: &Facts) -> Judgement {
     let (report, pins) = (facts.inside()?, facts.pins()?);
-    let others: Vec<_> = pins.iter().filter(|(name, _)| !OWN.contains(&&***name)).collect();
-    let wrong = others.iter().filter_map(|(name, pin)| {
-        let there = report.packages.get(*name);
-        let fits = there.is_some_and(|there| satisfies(there, pin));
-        if fits { None } else { Some(mismatch(name, there.map(String::as_str), pin)) }
-    });
-    let wrong: Vec<_> = wrong.collect();
-    let finding = match &*wrong {
-        [] => Finding::ok(format!("{0} of {0} as pinned", others.len())),
-        [one] => install_pinned(Finding::fail(one)),
-        [first, rest @ ..] => {
-            install_pinned(Finding::fail(format!("{first}; and {} more differ", rest.len())))
+    let is_other = |name: &&String| !["torch", "torchvision"].contains(&&***name);
+    let others: Vec<_> = pins.keys().filter(is_other).collect();
+    let differing = others.iter().filter_map(|name| {
+        let (installed, pin) = (report.packages.get(*name), &pins[*name]);
+        match installed {
+            Some(version) if satisfies(version, pin) => None,
+            _ => Some(mismatch(name, installed.map(String::as_str), pin)),
         }
-    };
-    Ok(finding.evidence(wrong))
+    });
+    let differing: Vec<_> = differing.collect();
+    if differing.is_empty() {
+        return Ok(Finding::ok(format!("{0} of {0} as pinned", others.len())));
+    }
+    Ok(Finding::fail(summary(&differing)).remedy(INSTALL_PINNED).evidence(differing))
 }
 
 /// Packages that lack what they need, as `pip check` finds them.
 pub fn dependencies(facts: &Facts) -> Judgement {
     let report = facts.inside()?;
-    let unmet = match &report.unmet {
-        Some(Ok(unmet)) => unmet,
-        Some(Err(why)) => return Err((&**why).into()),
-        None => return Err(report.cut_short.as_deref().unwrap_or("the probe did not say").into()),
-    };
+    let unmet = report.unmet.as_ref().ok_or(report.ending())?.as_ref().map_err(|why| &**why)?;
     let excludes = facts.excludes()?;
-    let is_other = |text: &&String| !text.starts_with(TORCHVISIONS) && !is_left_out(text, excludes);
-    let others: Vec<_> = unmet.iter().filter(is_other).cloned().collect();
-    let finding = match &*others {
-        [] => Finding::ok(format!("{0} of {0} have what they need", report.packages.len())),
-        [one] => Finding::warn(one),
-        [first, rest @ ..] => Finding::warn(format!("{first}; and {} more", rest.len())),
+    let left_out = |unmet: &Unmet| {
+        unmet.found.is_none() && excludes.contains(&requirements::normalised(&unmet.needs))
     };
-    Ok(match others.is_empty() {
-        true => finding,
-        false => finding.by_hand(&format!("Settle it in {PATH}."), &[FULL_AFTERWARDS]),
+    let others = unmet.iter().filter(|unmet| !is_torchvisions(unmet) && !left_out(unmet));
+    let others: Vec<_> = others.map(ToString::to_string).collect();
+    if others.is_empty() {
+        let count = report.packages.len();
+        return Ok(Finding::ok(format!("{count} of {count} have what they need")));
     }
-    .evidence(others))
+    Ok(Finding::warn(summary(&others)).remedy(SETTLE).evidence(others))
 }
 
-/// Whether what is missing is missing on purpose.
-fn is_left_out(unmet: &str, excludes: &[String]) -> bool {
-    let missing = unmet.strip_suffix(", found none").and_then(|text| text.split_once(" needs "));
-    missing.is_some_and(|(_, needs)| {
-        let name = needs.split(['=', '<', '>', '!', '~', ',']).next().unwrap_or_default();
-        excludes.contains(&requirements::normalised(name))
-    })
+/// The first of several faults, and how many more there are.
+fn summary(faults: &[String]) -> String {
+    match faults {
+        [first, rest @ ..] if !rest.is_empty() => format!("{first}; and {} more", rest.len()),
+        _ => faults.concat(),
+    }
 }
 
 #[cfg(test)]
@@ -252,7 +237,7 @@ mod tests {
     #[test]
     fn torchvision_fits_or_not() {
         let there = r#"{"packages": {"torchvision": "0.20.1"}, "unmet": []}"#;
-        let unmet = r#"{"packages": {"torchvision": "0.20.1"}, "unmet": ["torchvision needs torch==2.5.1, found 2.6.0"]}"#;
+        let unmet = r#"{"packages": {"torchvision": "0.20.1"}, "unmet": [{"package": "torchvision", "needs": "torch", "specifier": "==2.5.1", "found": "2.6.0"}]}"#;
         let (full, pin) = (Some("cargo xtask full"), Some("0.21.0"));
         for (inside, requirements, status, message, expected, step) in [
             (there, "torchvision==0.20.1", Status::Ok, "0.20.1", None, None),
@@ -299,7 +284,7 @@ mod tests {
 
     #[test]
     fn every_pin_is_compared() {
-        let inside = r#"{"packages": {"numpy": "2.0.0", "pillow": "10.3.0", "torch": "9"}, "unmet": ["a needs b>=2, found 1"]}"#;
+        let inside = r#"{"packages": {"numpy": "2.0.0", "pillow": "10.3.0", "torch": "9"}, "unmet": [{"package": "a", "needs": "b", "specifier": ">=2", "found": "1"}]}"#;
         let facts = |requirements| with(inside, TORCH, requirements);
         assert_eq!(judge(pins, &facts("torch==2.5.1\npillow==10.3.0")).message, "1 of 1 as pinned");
         assert_eq!(
@@ -307,12 +292,12 @@ mod tests {
             "numpy is 2.0.0, pinned is 1.26.4"
         );
         let two = judge(pins, &facts("numpy==1.26.4\neinops==0.8.0"));
-        assert_eq!(two.message, "einops is missing, pinned is 0.8.0; and 1 more differ");
+        assert_eq!(two.message, "einops is missing, pinned is 0.8.0; and 1 more");
         assert_eq!(two.evidence.len(), 2);
 
         let finding = judge(dependencies, &facts(""));
         assert_eq!((finding.status, &*finding.message), (Status::Warn, "a needs b>=2, found 1"));
-        let left_out = r#"{"packages": {}, "unmet": ["a needs Foo_bar<3,>=2, found none"]}"#;
+        let left_out = r#"{"packages": {}, "unmet": [{"package": "a", "needs": "Foo_bar", "specifier": "<3,>=2", "found": null}]}"#;
         let excluding = |names: &[&str]| {
             let excludes = names.iter().map(|name| (*name).to_owned()).collect();
             judge(dependencies, &with(left_out, TORCH, "").with_excludes(Ok(excludes))).status

@@ -5,66 +5,71 @@ use serde_json::Value;
 use crate::deploy::decide;
 use crate::deploy::device::Device;
 use crate::deploy::situation::{ContainerState, Drift, ImageState};
-use crate::docker::SERVICE;
-use crate::doctor::{Facts, Finding, Judgement, Status};
+use crate::doctor::finding::{by_command, by_hand};
+use crate::doctor::{Facts, Finding, Judgement, Status, Trouble};
+use crate::python::exit_meaning;
 use crate::ui;
 
-fn show_logs() -> String {
-    format!("docker compose logs --tail 50 {SERVICE}")
-}
+const LOGS: &str = "docker compose logs --tail 50 backend";
 
-fn not_built() -> Finding {
-    Finding::fail("not built yet")
-        .remedy("Build it; the first time takes several minutes.", &["cargo xtask up"])
+remedies! {
+    BUILD = by_command("Build it; the first time takes several minutes.", &["cargo xtask up"]);
+    GPU_ACCESS = by_command("See GPU access below.", &["cargo xtask doctor gpu"]);
+    // A mere restart may bring old sources back.
+    START = by_command("", &["cargo xtask up", LOGS]);
+    WAIT = by_command("Wait until it answers.", &["cargo xtask up"]);
+    NEW_IMAGE = by_command("Put the new one to use.", &["cargo xtask restart"]);
+    NEW_SETTINGS = by_command("Recreate it with the new settings.", &["cargo xtask restart"]);
+    CRASHED = by_command("See why it ended.", &[LOGS]);
+    NO_ANSWER = by_command("See what the service listens on, and whether a firewall is in between.", &[LOGS]);
 }
 
 pub fn image(facts: &Facts) -> Judgement {
+    let not_built = || Ok(Finding::fail("not built yet").remedy(BUILD));
     // Known before all else that is asked about the service.
     if facts.image() == Ok(None) && facts.project().is_ok_and(|project| project.build.is_some()) {
-        return Ok(not_built());
+        return not_built();
     }
-    let state = match facts.service() {
-        Ok(state) => state,
-        Err(trouble) => return Ok(Finding::fault(trouble)),
-    };
-    let (situation, image) = (&state.situation, state.image.as_ref());
-    let age = image.and_then(|image| ui::age(&image.created)).unwrap_or_default();
+    let service = facts.service().map_err(Trouble::fault)?;
+    let situation = &service.situation;
+    if situation.image == ImageState::Missing {
+        return not_built();
+    }
+    let age = service.image.as_ref().and_then(|image| ui::age(&image.created)).unwrap_or_default();
     let found = format!("{age} old");
-    let finding = match (&situation.image, decide::image_reason(situation)) {
-        (ImageState::Missing, _) => not_built(),
-        (_, Some(needed)) => Finding::warn(format!("{found}, and {}", needed.reasons.join("; ")))
-            .found(found)
-            .remedy(
-                "Put the current sources into it.",
-                &[&format!("cargo xtask {}", needed.action.word())],
-            ),
-        (ImageState::Pulled, None) => Finding::ok(format!("{found}, pulled rather than built")),
-        (_, None) => Finding::ok(format!("{found}, from the current sources")),
+    let finding = match decide::image_reason(situation) {
+        Some(needed) => {
+            let command = format!("cargo xtask {}", needed.action.word());
+            Finding::warn(format!("{found}, and {}", needed.reasons.join("; ")))
+                .found(found)
+                .remedy(by_command("Put the current sources into it.", &[&command]))
+        }
+        None if situation.image == ImageState::Pulled => {
+            Finding::ok(format!("{found}, pulled rather than built"))
+        }
+        None => Finding::ok(format!("{found}, from the current sources")),
     };
-    let named = |id: &str| format!("{} {}", situation.image_name, ui::short_id(id));
-    Ok(finding.evidence(image.map(|image| named(&image.id))))
+    let id = service.image.as_ref().map(|image| ui::short_id(&image.id));
+    Ok(finding.evidence(id.map(|id| format!("{} {id}", situation.image_name))))
 }
 
 pub fn container(facts: &Facts) -> Judgement {
-    let state = facts.service()?;
-    let container = state.container.as_ref();
+    let service = facts.service()?;
+    let container = service.container.as_ref();
     let restarts = container.map_or(0, |container| container.restart_count);
-    let show = show_logs();
     // Asked for only where something is wrong.
-    let logs = || {
+    let with_logs = |finding: Finding| {
         let text = facts.logs().map(String::as_str).unwrap_or_default();
-        text.lines().map(|line| format!("log: {line}")).collect::<Vec<_>>()
+        finding.evidence(text.lines().map(|line| format!("log: {line}")))
     };
-    // `up`, since a mere restart may bring old sources back.
     let fault = |message: &str| {
-        let finding = Finding::fail(message).expected("running and healthy");
-        finding.remedy("", &["cargo xtask up", &show]).evidence(logs())
+        with_logs(Finding::fail(message).expected("running and healthy").remedy(START))
     };
-    let finding = match (&state.situation.container, state.situation.drift) {
+    let finding = match (&service.situation.container, service.situation.drift) {
         // That the engine refuses the GPU is a fault of its own, in a later check.
         (down, _) if down.is_down() && gpu_refused(facts) => {
             Finding::warn("it cannot be started, since the engine refuses the GPU it asks for")
-                .remedy("See GPU access below.", &["cargo xtask doctor gpu"])
+                .remedy(GPU_ACCESS)
         }
         (ContainerState::Missing, _) => fault("there is none"),
         (ContainerState::Paused, _) => fault("paused"),
@@ -76,19 +81,17 @@ pub fn container(facts: &Facts) -> Judgement {
             let exited = exit_code.map(exited).unwrap_or_default();
             fault(&format!("crash-looping{exited}, restarted {restarts} times"))
         }
-        (ContainerState::Starting, _) => {
-            Finding::warn("starting").remedy("Wait until it answers.", &["cargo xtask up"])
+        (ContainerState::Starting, _) => Finding::warn("starting").remedy(WAIT),
+        (ContainerState::Serving, Drift::Image) => {
+            Finding::warn("it runs an older image").remedy(NEW_IMAGE)
         }
-        (ContainerState::Serving, Drift::Image) => Finding::warn("it runs an older image")
-            .remedy("Put the new one to use.", &["cargo xtask restart"]),
         (ContainerState::Serving, Drift::Configuration) => {
             Finding::warn("it runs, but .env or the compose file changed since")
-                .remedy("Recreate it with the new settings.", &["cargo xtask restart"])
+                .remedy(NEW_SETTINGS)
         }
         (ContainerState::Serving, Drift::None) if restarts > 0 => {
-            Finding::warn(format!("healthy, but it crashed and was restarted {restarts} times"))
-                .remedy("See why it ended.", &[&show])
-                .evidence(logs())
+            let message = format!("healthy, but it crashed and was restarted {restarts} times");
+            with_logs(Finding::warn(message).remedy(CRASHED))
         }
         (ContainerState::Serving, Drift::None) => match container.map(|c| c.health()) {
             Some(None) => Finding::ok("running; it has no healthcheck"),
@@ -106,16 +109,8 @@ fn gpu_refused(facts: &Facts) -> bool {
     wanted && matches!(facts.refusal(), Ok(Some(_)))
 }
 
-/// An exit code, and what it means.
 fn exited(code: i64) -> String {
-    let meaning = match code {
-        137 => " (killed, most often for lack of memory)",
-        139 => " (segmentation fault)",
-        143 => " (stopped by SIGTERM)",
-        126 | 127 => " (its command cannot be run)",
-        _ => "",
-    };
-    format!(", exit code {code}{meaning}")
+    format!(", exit code {code}{}", exit_meaning(code))
 }
 
 /// The published port from this machine; the healthcheck inside does not prove it.
@@ -126,18 +121,13 @@ pub fn health(facts: &Facts) -> Judgement {
     if facts.service().is_ok_and(|s| s.situation.container == ContainerState::Starting) {
         return Ok(Finding::skipped("the service is starting"));
     }
-    let show = show_logs();
     let answer = match facts.health() {
         Ok(answer) => answer,
         // A port that is bound to the other machine alone is no fault.
         Err(trouble) if facts.engine_is_remote() => return Err(trouble),
         Err(trouble) => {
-            return Ok(Finding::fail("nothing answers on the published port")
-                .evidence([trouble.says])
-                .remedy(
-                    "See what the service listens on, and whether a firewall is in between.",
-                    &[&show],
-                ));
+            let finding = Finding::fail("nothing answers on the published port");
+            return Ok(finding.evidence([trouble.says]).remedy(NO_ANSWER));
         }
     };
     // The service may report more; only these fields are known here.
@@ -148,12 +138,14 @@ pub fn health(facts: &Facts) -> Judgement {
     let advice = body["advice"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let advice = advice.collect::<Vec<_>>().join("\n");
     let finding = match answer.status {
-        200 if model.starts_with("failed") => {
-            Finding::measured(Status::Warn, found).remedy(&advice, &[&show])
+        200 if advice.is_empty() && !model.starts_with("failed") => Finding::ok(found),
+        200 if !model.starts_with("failed") => {
+            Finding::measured(Status::Warn, found).remedy(by_hand(&advice, &[]))
         }
-        200 if advice.is_empty() => Finding::ok(found),
-        200 => Finding::measured(Status::Warn, found).remedy(&advice, &[]),
-        _ => Finding::measured(Status::Fail, found).remedy(&advice, &[&show]),
+        code => {
+            let status = if code == 200 { Status::Warn } else { Status::Fail };
+            Finding::measured(status, found).remedy(by_command(&advice, &[LOGS]))
+        }
     };
     let field = |key: &str| body[key].as_str().map(|value| format!("{key}: {value}"));
     Ok(finding.expected("200").evidence(["model", "device", "torch"].into_iter().filter_map(field)))

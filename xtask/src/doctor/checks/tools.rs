@@ -1,65 +1,70 @@
 //! The tools on this machine, and the engine they talk to.
 
 use crate::docker::{MIN_COMPOSE, recent_enough};
-use crate::doctor::{Facts, Finding, Judgement};
+use crate::doctor::finding::by_command;
+use crate::doctor::{Facts, Finding, Judgement, Trouble};
 use crate::error::Kind;
 
+remedies! {
+    OTHER_ENGINE = by_command("Start it there, or use the engine of this machine.", &[
+        "docker context ls   # which engine is meant",
+        "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
+    ]);
+    COMPOSE = by_command("docs.docker.com/compose/install tells how to upgrade it.", &["cargo xtask up --setup"]);
+    BUILDX = by_command("docs.docker.com/build/install-buildx", &["cargo xtask up --setup"]);
+    GIT = by_command("Install it.", &["sudo apt-get install git   # on Debian and Ubuntu"]);
+}
+
 pub fn cli(facts: &Facts) -> Judgement {
-    Ok(facts.docker().map_or_else(Finding::fault, |_| Finding::ok("on PATH")))
+    facts.docker().map_err(Trouble::fault)?;
+    Ok(Finding::ok("on PATH"))
 }
 
 /// Whether the engine can be reached, and if not, why: each cause has its own remedy.
 pub fn engine(facts: &Facts) -> Judgement {
-    let endpoint = facts.endpoint().map_or("", String::as_str);
-    let finding = match facts.engine() {
-        Ok(engine) => Finding::ok(&engine.version),
-        Err(trouble) if trouble.kind == Kind::EngineDown && facts.engine_is_remote() => {
-            Finding::fail(format!("the Docker engine at {endpoint} does not answer")).remedy(
-                "Start it there, or use the engine of this machine.",
-                &[
-                    "docker context ls   # which engine is meant",
-                    "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
-                ],
-            )
+    let endpoint = facts.endpoint().ok().map(|endpoint| format!("at {endpoint}"));
+    let finding = match (facts.engine(), &endpoint) {
+        (Ok(engine), _) => Finding::ok(&engine.version),
+        (Err(trouble), Some(there))
+            if trouble.kind == Kind::EngineDown && facts.engine_is_remote() =>
+        {
+            Finding::fail(format!("the Docker engine {there} does not answer")).remedy(OTHER_ENGINE)
         }
-        Err(trouble) => Finding::fault(trouble),
+        (Err(trouble), _) => trouble.fault().into(),
     };
-    let known = Some(endpoint).filter(|endpoint| !endpoint.is_empty());
-    Ok(finding.evidence(known.map(|endpoint| format!("at {endpoint}"))))
+    Ok(finding.evidence(endpoint))
 }
 
 pub fn compose(facts: &Facts) -> Judgement {
     let finding = match facts.compose_version() {
-        Err(trouble) => Finding::fault(trouble),
+        Err(trouble) => trouble.fault().into(),
         Ok(version) if recent_enough(version) => Finding::ok(version),
-        Ok(version) => Finding::fail(format!("{version} is too old")).found(version).remedy(
-            "docs.docker.com/compose/install tells how to upgrade it.",
-            &["cargo xtask up --setup"],
-        ),
+        Ok(version) => {
+            Finding::fail(format!("{version} is too old")).found(version).remedy(COMPOSE)
+        }
     };
     Ok(finding.expected(format!("{}.{} or newer", MIN_COMPOSE.0, MIN_COMPOSE.1)))
+}
+
+/// What `finding` says of a tool that is missing, unless it only gave no answer.
+fn missing(trouble: Trouble, finding: Finding) -> Judgement {
+    if trouble.kind == Kind::NoAnswer { Err(trouble) } else { Ok(finding.evidence([trouble.says])) }
 }
 
 pub fn buildx(facts: &Facts) -> Judgement {
     match facts.buildx_version() {
         // `github.com/docker/buildx v0.13.1 …`
         Ok(version) => Ok(Finding::ok(version.split(' ').nth(1).unwrap_or(version))),
-        Err(trouble) if trouble.kind == Kind::NoAnswer => Err(trouble),
-        Err(trouble) => Ok(Finding::fail("the buildx plugin is missing")
-            .evidence([trouble.says])
-            .remedy("docs.docker.com/build/install-buildx", &["cargo xtask up --setup"])),
+        Err(trouble) => {
+            missing(trouble, Finding::fail("the buildx plugin is missing").remedy(BUILDX))
+        }
     }
 }
 
 /// git is needed for the sources of Step1X-3D only.
 pub fn git(facts: &Facts) -> Judgement {
-    match facts.git_version() {
-        Ok(version) => Ok(Finding::ok(version)),
-        Err(trouble) if trouble.kind == Kind::NoAnswer => Err(trouble),
-        Err(trouble) => Ok(Finding::warn("missing: Step1X-3D's sources cannot be fetched")
-            .evidence([trouble.says])
-            .remedy("Install it.", &["sudo apt-get install git   # on Debian and Ubuntu"])),
-    }
+    let finding = Finding::warn("missing: Step1X-3D's sources cannot be fetched").remedy(GIT);
+    facts.git_version().map(Finding::ok).or_else(|trouble| missing(trouble, finding))
 }
 
 #[cfg(test)]
@@ -116,8 +121,9 @@ mod tests {
                 "docker context ls",
             ),
         ] {
-            let facts =
-                Facts::none().with_endpoint(Ok(endpoint.into())).with_engine(Err(says(stderr)));
+            let known =
+                if endpoint.is_empty() { Err("unknown".into()) } else { Ok(endpoint.into()) };
+            let facts = Facts::none().with_endpoint(known).with_engine(Err(says(stderr)));
             let finding = judge(engine, &facts);
             let commands = finding.remedy.unwrap().commands.join("\n");
             assert!(finding.message.contains(message), "{}", finding.message);
