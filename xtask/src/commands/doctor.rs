@@ -51,10 +51,11 @@ impl Doctor {
             return Ok(0);
         }
         let selection = doctor::select(&self.checks)?;
-        let mut facts = Facts::about(root);
-        let mut all_fixed = true;
+        let (mut fixed, mut all_fixed) = (Vec::new(), true);
         loop {
+            let mut facts = Facts::about(root);
             facts.require_gpu = self.require_gpu;
+            facts.fixed.clone_from(&fixed);
             let outcomes = doctor::examine(&selection, &facts, |outcome| {
                 if !self.json {
                     print::outcome(outcome, self.verbose);
@@ -62,7 +63,7 @@ impl Doctor {
             });
             process::interrupted()?;
             if self.fix
-                && let Some(fix) = next_fix(&outcomes, &facts.fixed)
+                && let Some(fix) = next_fix(&outcomes, &fixed)
             {
                 // Other fixes are tried even if this one fails.
                 if let Err(error) = apply(fix, root) {
@@ -70,10 +71,7 @@ impl Doctor {
                     warn!("{}", error::render(&error).trim_end());
                     all_fixed = false;
                 }
-                let mut fixed = facts.fixed;
                 fixed.push(fix);
-                facts = Facts::about(root);
-                facts.fixed = fixed;
                 continue;
             }
             let ok = all_fixed && outcomes.iter().all(|o| o.finding.status != Status::Fail);

@@ -39,21 +39,6 @@ pub struct Service {
     pub container: Option<Container>,
 }
 
-/// An answer that is asked for once.
-struct Fact<T>(OnceLock<Known<T>>);
-
-impl<T> Default for Fact<T> {
-    fn default() -> Fact<T> {
-        Fact(OnceLock::new())
-    }
-}
-
-impl<T> Fact<T> {
-    fn or_ask(&self, ask: impl FnOnce() -> Known<T>) -> Known<&T> {
-        self.0.get_or_init(ask).as_ref().map_err(Trouble::clone)
-    }
-}
-
 /// Declares [`Facts`]: for each `name: type = question` a field for the answer, and a
 /// method of that name that asks for it once. After `[optional]` the answer may be
 /// that there is none.
@@ -71,18 +56,19 @@ macro_rules! facts {
             pub require_gpu: bool,
             /// What `--fix` has done already, whether or not it helped.
             pub fixed: Vec<Fix>,
-            $($name: Fact<$kind>,)*
-            $($optional: Fact<Option<$optional_kind>>,)*
+            $($name: OnceLock<Known<$kind>>,)*
+            $($optional: OnceLock<Known<Option<$optional_kind>>>,)*
         }
 
         impl Facts {
             $($(#[$doc])* pub fn $name(&self) -> Known<&$kind> {
                 let ask: fn(&Facts) -> Known<$kind> = $ask;
-                self.$name.or_ask(|| ask(self))
+                self.$name.get_or_init(|| ask(self)).as_ref().map_err(Trouble::clone)
             })*
             $($(#[$optional_doc])* pub fn $optional(&self) -> Known<Option<&$optional_kind>> {
                 let ask: fn(&Facts) -> Known<Option<$optional_kind>> = $optional_ask;
-                self.$optional.or_ask(|| ask(self)).map(Option::as_ref)
+                let answer = self.$optional.get_or_init(|| ask(self)).as_ref();
+                answer.map(Option::as_ref).map_err(Trouble::clone)
             })*
         }
     };

@@ -13,7 +13,7 @@ impl Facts {
     /// Nothing is known, and nothing can be asked.
     pub fn none() -> Facts {
         let facts = Facts::about(Path::new("/nonexistent"));
-        let _ = facts.locked_docker.0.set(Err("there is no docker to ask".into()));
+        let _ = facts.locked_docker.set(Err("there is no docker to ask".into()));
         facts
     }
 }
@@ -22,7 +22,7 @@ macro_rules! settable {
     ($($set:ident $fact:ident: $kind:ty;)*) => {
         impl Facts {
             $(pub fn $set(self, answer: Known<$kind>) -> Facts {
-                assert!(self.$fact.0.set(answer).is_ok(), "stated twice");
+                assert!(self.$fact.set(answer).is_ok(), "stated twice");
                 self
             })*
         }

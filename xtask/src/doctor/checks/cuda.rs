@@ -26,26 +26,12 @@ const FORCE_RECREATE: &str = "docker compose up --detach --no-build --force-recr
 
 remedies! {
     REBOOT = by_hand("A new container did not help: reboot the engine's machine.", &[DMESG]);
-    LOST_GPU = by_command(
-        "Recreate it. After `systemctl daemon-reload` it happens again, unless the engine uses \
-         CDI, or native.cgroupdriver=cgroupfs.",
-        &["cargo xtask doctor --fix"],
-    );
+    LOST_GPU = by_command("Recreate it. After `systemctl daemon-reload` it happens again, unless the engine uses CDI, or native.cgroupdriver=cgroupfs.", &["cargo xtask doctor --fix"]);
     RECREATE = by_command("Recreate it.", &["cargo xtask doctor --fix"]);
     NODE_MODE = by_command("See its owner and mode on the engine's machine.", &["ls -l /dev/nvidia*"]);
-    DRIVER_FILES = by_command(
-        "NVIDIA_DRIVER_CAPABILITIES, if set, must hold `compute`; a list of the driver's files \
-         (CDI) may be out of date.",
-        &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", FORCE_RECREATE],
-    );
-    CORRECT_VISIBLE = by_hand(
-        "Remove it from .env and the compose file, or correct it: numbers from 0 on.",
-        &[RESTART],
-    );
-    ASK_DRIVER = by_command(
-        "See what the driver says there.",
-        &["docker compose exec backend nvidia-smi"],
-    );
+    DRIVER_FILES = by_command("NVIDIA_DRIVER_CAPABILITIES, if set, must hold `compute`; a list of the driver's files (CDI) may be out of date.", &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", FORCE_RECREATE]);
+    CORRECT_VISIBLE = by_hand("Remove it from .env and the compose file, or correct it: numbers from 0 on.", &[RESTART]);
+    ASK_DRIVER = by_command("See what the driver says there.", &["docker compose exec backend nvidia-smi"]);
 }
 
 /// What an error of cuInit means (CUDA Driver API, `CUresult`), and what to do.

@@ -14,11 +14,7 @@ const NEEDED: u64 = 27_000_000_000;
 const DEFAULT_SHM: u64 = 64 << 20;
 
 remedies! {
-    NEWER_TORCH = by_hand(
-        "A newer GPU needs a newer torch: Blackwell (10.0, 12.0) torch 2.7 with CUDA 12.8. \
-         Nothing within the pinned version helps; take another GPU, or raise the pin.",
-        &["cargo xtask full   # after raising the pin"],
-    );
+    NEWER_TORCH = by_hand("A newer GPU needs a newer torch: Blackwell (10.0, 12.0) torch 2.7 with CUDA 12.8. Nothing within the pinned version helps; take another GPU, or raise the pin.", &["cargo xtask full   # after raising the pin"]);
     HOLDER = by_command("See which process holds it: Step1X-3D needs 27 to 29 GB.", &[NVIDIA_SMI]);
     REBOOT = by_command("See what the kernel says, and reboot.", &[DMESG]);
     LARGER_CARD = by_hand("It needs a card with 27 to 29 GB.", &[NVIDIA_SMI]);
