@@ -141,7 +141,7 @@ pub fn image_reason(situation: &Situation) -> Option<Decision> {
 }
 
 /// Why the container has to be started, restarted or recreated.
-fn container_reason(situation: &Situation) -> Option<String> {
+pub fn container_reason(situation: &Situation) -> Option<String> {
     Some(match (&situation.container, situation.drift) {
         (ContainerState::Missing, _) => "there is no container".to_owned(),
         (ContainerState::Stopped { state, .. }, _) if state == "created" => {

@@ -91,6 +91,15 @@ impl ContainerState {
         }
     }
 
+    /// The code that it ended with, where that is known.
+    pub fn exit_code(&self) -> Option<i64> {
+        match self {
+            ContainerState::Stopped { exit_code, .. } => Some(*exit_code),
+            ContainerState::CrashLooping { exit_code } => *exit_code,
+            _ => None,
+        }
+    }
+
     /// Whether no process of it runs.
     pub fn is_down(&self) -> bool {
         matches!(self, ContainerState::Missing | ContainerState::Stopped { .. })

@@ -228,23 +228,25 @@ fn ending(probe: &Finished, stage: Option<&str>) -> String {
     let how = match (probe.code, probe.stderr.trim().lines().last()) {
         // An exception that the probe did not expect.
         (1, Some(last)) => format!(": {last}"),
-        (code, _) => exit_meaning(code.into()).to_owned(),
+        (code, _) => {
+            exit_meaning(code.into()).map(|meaning| format!(" ({meaning})")).unwrap_or_default()
+        }
     };
     format!("{stage} ended Python with exit code {}{how}", probe.code)
 }
 
-/// What an exit code means, in brackets; empty where it has no fixed meaning.
-pub fn exit_meaning(code: i64) -> &'static str {
-    match code {
-        126 | 127 => " (its command cannot be run)",
-        132 => " (illegal instruction: a CPU without what the wheel needs)",
-        134 => " (aborted)",
-        135 => " (bus error: /dev/shm or the disk is full)",
-        137 => " (killed, most often for lack of memory)",
-        139 => " (segmentation fault)",
-        143 => " (stopped by SIGTERM)",
-        _ => "",
-    }
+/// What an exit code means; none where it has no fixed meaning.
+pub fn exit_meaning(code: i64) -> Option<&'static str> {
+    Some(match code {
+        126 | 127 => "its command cannot be run",
+        132 => "illegal instruction: a CPU without what the wheel needs",
+        134 => "aborted",
+        135 => "bus error: /dev/shm or the disk is full",
+        137 => "killed, most often for lack of memory",
+        139 => "segmentation fault",
+        143 => "stopped by SIGTERM",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

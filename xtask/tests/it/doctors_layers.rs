@@ -268,8 +268,10 @@ fn a_port_that_another_program_holds() {
         ],
     );
     fake.answer(&try_port("127.0.0.1:8000", "sha256:a"), 0, "", "");
-    fake.xtask(&["doctor"])
-        .fails(1, &["✓ port           127.0.0.1:8000 is free", "✗ container      there is none"]);
+    fake.xtask(&["doctor"]).fails(
+        1,
+        &["✓ port           127.0.0.1:8000 is free", "✗ container      there is no container"],
+    );
 }
 
 #[test]
@@ -284,7 +286,7 @@ fn a_service_that_is_down_is_probed_with_the_gpus_it_asks_for() {
     run.fails(
         1,
         &[
-            "✗ container      there is none",
+            "✗ container      there is no container",
             "✓ kernel         a matrix product",
             "– /dev/shm       skipped: container",
         ],

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::deploy::decide;
 use crate::deploy::device::Device;
-use crate::deploy::situation::{ContainerState, Drift, ImageState};
+use crate::deploy::situation::{ContainerState, ImageState};
+use crate::doctor::facts::Service;
 use crate::doctor::finding::{by_command, by_hand};
 use crate::doctor::{Facts, Finding, Judgement, Status, Trouble};
 use crate::python::exit_meaning;
@@ -18,8 +19,7 @@ remedies! {
     // A mere restart may bring old sources back.
     START = by_command("", &["cargo xtask up", LOGS]);
     WAIT = by_command("Wait until it answers.", &["cargo xtask up"]);
-    NEW_IMAGE = by_command("Put the new one to use.", &["cargo xtask restart"]);
-    NEW_SETTINGS = by_command("Recreate it with the new settings.", &["cargo xtask restart"]);
+    RECREATE = by_command("Recreate it from the current image and settings.", &["cargo xtask restart"]);
     CRASHED = by_command("See why it ended.", &[LOGS]);
     NO_ANSWER = by_command("See what the service listens on, and whether a firewall is in between.", &[LOGS]);
 }
@@ -54,51 +54,38 @@ pub fn image(facts: &Facts) -> Judgement {
 }
 
 pub fn container(facts: &Facts) -> Judgement {
-    let service = facts.service()?;
-    let container = service.container.as_ref();
-    let restarts = container.map_or(0, |container| container.restart_count);
+    let Service { situation, container, .. } = facts.service()?;
+    let restarts = container.as_ref().map_or(0, |container| container.restart_count);
+    let restarted =
+        if restarts > 0 { format!(", restarted {restarts} times") } else { String::new() };
     // Asked for only where something is wrong.
     let with_logs = |finding: Finding| {
         let text = facts.logs().map(String::as_str).unwrap_or_default();
         finding.evidence(text.lines().map(|line| format!("log: {line}")))
     };
-    let fault = |message: &str| {
-        with_logs(Finding::fail(message).expected("running and healthy").remedy(START))
-    };
-    let finding = match (&service.situation.container, service.situation.drift) {
+    let finding = match (&situation.container, decide::container_reason(situation)) {
         // That the engine refuses the GPU is a fault of its own, in a later check.
-        (down, _) if down.is_down() && gpu_refused(facts) => {
+        (state, _) if state.is_down() && gpu_refused(facts) => {
             Finding::warn("it cannot be started, since the engine refuses the GPU it asks for")
                 .remedy(GPU_ACCESS)
         }
-        (ContainerState::Missing, _) => fault("there is none"),
-        (ContainerState::Paused, _) => fault("paused"),
-        (ContainerState::Unhealthy, _) => fault("unhealthy: it runs, but does not answer"),
-        (ContainerState::Stopped { state, exit_code }, _) => {
-            fault(&format!("{state}{}", exited(*exit_code)))
-        }
-        (ContainerState::CrashLooping { exit_code }, _) => {
-            let exited = exit_code.map(exited).unwrap_or_default();
-            fault(&format!("crash-looping{exited}, restarted {restarts} times"))
-        }
         (ContainerState::Starting, _) => Finding::warn("starting").remedy(WAIT),
-        (ContainerState::Serving, Drift::Image) => {
-            Finding::warn("it runs an older image").remedy(NEW_IMAGE)
+        (ContainerState::Serving, Some(reason)) => Finding::warn(reason).remedy(RECREATE),
+        (state, Some(reason)) => {
+            let meaning = state.exit_code().and_then(exit_meaning);
+            let meaning = meaning.map(|meaning| format!(": {meaning}")).unwrap_or_default();
+            let finding = Finding::fail(format!("{reason}{meaning}{restarted}"));
+            with_logs(finding.expected("running and healthy").remedy(START))
         }
-        (ContainerState::Serving, Drift::Configuration) => {
-            Finding::warn("it runs, but .env or the compose file changed since")
-                .remedy(NEW_SETTINGS)
+        (_, None) if restarts > 0 => {
+            with_logs(Finding::warn(format!("healthy, but it crashed{restarted}")).remedy(CRASHED))
         }
-        (ContainerState::Serving, Drift::None) if restarts > 0 => {
-            let message = format!("healthy, but it crashed and was restarted {restarts} times");
-            with_logs(Finding::warn(message).remedy(CRASHED))
+        (_, None) if container.as_ref().is_some_and(|c| c.health().is_none()) => {
+            Finding::ok("running; it has no healthcheck")
         }
-        (ContainerState::Serving, Drift::None) => match container.map(|c| c.health()) {
-            Some(None) => Finding::ok("running; it has no healthcheck"),
-            _ => Finding::ok("running and healthy"),
-        },
+        (_, None) => Finding::ok("running and healthy"),
     };
-    Ok(finding.evidence(container.map(|c| {
+    Ok(finding.evidence(container.as_ref().map(|c| {
         format!("{} {}, {}, restarts: {restarts}", c.name(), ui::short_id(&c.id), c.state.status)
     })))
 }
@@ -107,10 +94,6 @@ pub fn container(facts: &Facts) -> Judgement {
 fn gpu_refused(facts: &Facts) -> bool {
     let wanted = facts.card() == Ok(Some(true)) || facts.device() == Ok(&Device::Gpu);
     wanted && matches!(facts.refusal(), Ok(Some(_)))
-}
-
-fn exited(code: i64) -> String {
-    format!(", exit code {code}{}", exit_meaning(code))
 }
 
 /// The published port from this machine; the healthcheck inside does not prove it.
@@ -154,11 +137,10 @@ pub fn health(facts: &Facts) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::situation::Situation;
+    use crate::deploy::situation::{Drift, Situation};
     use crate::docker::{Machine, Project};
     use crate::doctor::Trouble;
     use crate::doctor::checks::judge;
-    use crate::doctor::facts::Service;
     use crate::doctor::facts::stated::read;
     use crate::doctor::http::Answer;
 
@@ -199,9 +181,9 @@ mod tests {
                 D::Configuration,
                 0,
                 [S::Warn, S::Warn],
-                ".env or the compose file",
+                ".env or the compose configuration changed",
             ),
-            (I::Missing, C::Missing, D::None, 0, [S::Fail, S::Fail], "there is none"),
+            (I::Missing, C::Missing, D::None, 0, [S::Fail, S::Fail], "there is no container"),
             (I::Unknown, C::Starting, D::None, 0, [S::Warn, S::Warn], "starting"),
             (I::Current, C::Paused, D::None, 0, [S::Ok, S::Fail], "paused"),
             (I::Current, C::Unhealthy, D::None, 0, [S::Ok, S::Fail], "unhealthy"),
@@ -211,7 +193,7 @@ mod tests {
                 D::None,
                 0,
                 [S::Ok, S::Fail],
-                "exited, exit code 137 (killed",
+                "exited (exit code 137): killed, most often",
             ),
             (
                 I::Current,
@@ -219,7 +201,7 @@ mod tests {
                 D::None,
                 4,
                 [S::Ok, S::Fail],
-                "crash-looping, exit code 3, restarted 4 times",
+                "crash-looping (exit code 3), restarted 4 times",
             ),
         ] {
             let facts = Facts::none().with_service(Ok(service(container, image, drift, restarts)));
@@ -335,15 +317,18 @@ mod tests {
 
     #[test]
     fn exit_codes_are_explained() {
-        for (code, want) in [
-            (1, ", exit code 1"),
-            (126, ", exit code 126 (its command cannot be run)"),
-            (127, ", exit code 127 (its command cannot be run)"),
-            (137, ", exit code 137 (killed, most often for lack of memory)"),
-            (139, ", exit code 139 (segmentation fault)"),
-            (143, ", exit code 143 (stopped by SIGTERM)"),
+        for (exit_code, want) in [
+            (1, "the container is exited (exit code 1)"),
+            (126, "the container is exited (exit code 126): its command cannot be run"),
+            (127, "the container is exited (exit code 127): its command cannot be run"),
+            (137, "the container is exited (exit code 137): killed, most often for lack of memory"),
+            (139, "the container is exited (exit code 139): segmentation fault"),
+            (143, "the container is exited (exit code 143): stopped by SIGTERM"),
         ] {
-            assert_eq!(exited(code), want);
+            let state = ContainerState::Stopped { state: "exited".into(), exit_code };
+            let service = service(state, ImageState::Current, Drift::None, 0);
+            let finding = judge(container, &Facts::none().with_service(Ok(service)));
+            assert_eq!(finding.message, want);
         }
     }
 }
