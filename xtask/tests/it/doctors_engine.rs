@@ -69,7 +69,7 @@ fn doctor_names_the_first_fault_and_its_remedy() {
 
     service.docker(&["stop", &service.container()]);
     let document = doctor(&service, 1);
-    let container = one_fault(&document, "container", "exited, exit code");
+    let container = one_fault(&document, "container", "exited (exit code");
     assert_eq!(container["remedy"]["commands"][0], "cargo xtask up");
     assert!(container["evidence"].to_string().contains("log: serving"), "{container:#}");
     assert_eq!(check(&document, "torch")["status"], "ok", "looked at in the image");

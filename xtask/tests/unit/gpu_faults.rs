@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::checks::project::EnvFiles;
-use super::checks::{CHECKS, cuda, gpu, judge, kernel};
+use super::checks::{CHECKS, cuda, gpu, judge};
 use super::facts::stated::read;
 use super::{Facts, Finding, Status, examine};
 use crate::deploy::device::Device;
@@ -402,7 +402,7 @@ fn a_model_that_is_loaded_may_fill_the_memory() {
         status: 200,
         body: r#"{"model": "ready"}"#.into(),
     };
-    let finding = judge(kernel::memory, &facts.with_health(Ok(ready)));
+    let finding = judge(cuda::memory, &facts.with_health(Ok(ready)));
     assert_eq!(finding.status, Status::Ok, "{finding:?}");
 }
 

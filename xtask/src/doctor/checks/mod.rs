@@ -3,8 +3,6 @@
 
 pub mod cuda;
 pub mod gpu;
-pub mod host;
-pub mod kernel;
 pub mod project;
 pub mod python;
 pub mod service;
@@ -59,9 +57,9 @@ checks! {
         "compose-file", "compose file", ["env"], project::compose_file, SERVICES;
         "sources", "Step1X-3D", [], project::sources, STEP1X;
         "requirements", "requirements", [], project::requirements, PINS;
-        "port", "port", ["engine", "compose-file"], host::port, PORTS;
-        "disk", "disk", ["engine"], host::disk, "https://docs.docker.com/engine/manage-resources/pruning/";
-        "memory", "memory", ["engine"], host::memory, "https://docs.docker.com/engine/containers/resource_constraints/";
+        "port", "port", ["engine", "compose-file"], project::port, PORTS;
+        "disk", "disk", ["engine"], project::disk, "https://docs.docker.com/engine/manage-resources/pruning/";
+        "memory", "memory", ["engine"], project::memory, "https://docs.docker.com/engine/containers/resource_constraints/";
     }
     "service" {
         "image", "image", ["engine", "compose-file", "requirements"], service::image, "https://docs.docker.com/build/cache/";
@@ -85,10 +83,10 @@ checks! {
         "gpu-libcuda", "libcuda", ["gpu-nodes"], cuda::libcuda, TROUBLE;
         "gpu-init", "cuInit", ["gpu-libcuda"], cuda::init, CODES;
         "gpu-devices", "GPUs", ["gpu-init", "cuda-build"], cuda::devices, "https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables";
-        "gpu-arch", "capability", ["gpu-devices"], kernel::arch, "https://developer.nvidia.com/cuda-gpus";
-        "gpu-kernel", "kernel", ["gpu-arch"], kernel::kernel, CODES;
-        "gpu-memory", "GPU memory", ["gpu-kernel"], kernel::memory, STEP1X;
-        "shm", "/dev/shm", ["gpu-card", "container"], kernel::shm, SERVICES;
+        "gpu-arch", "capability", ["gpu-devices"], cuda::arch, "https://developer.nvidia.com/cuda-gpus";
+        "gpu-kernel", "kernel", ["gpu-arch"], cuda::kernel, CODES;
+        "gpu-memory", "GPU memory", ["gpu-kernel"], cuda::memory, STEP1X;
+        "shm", "/dev/shm", ["gpu-card", "container"], cuda::shm, SERVICES;
     }
 }
 
