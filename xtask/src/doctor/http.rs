@@ -47,12 +47,11 @@ pub fn from_here(address: &str, endpoint: &str) -> String {
         let local = if host.starts_with('[') { "[::1]" } else { "127.0.0.1" };
         return format!("{local}:{port}");
     };
-    let rest = rest.split('/').next().unwrap_or_default();
-    let machine = rest.rsplit_once('@').map_or(rest, |(_, machine)| machine);
-    let bare = match machine.rsplit_once(':') {
-        Some((bare, number)) if number.chars().all(|c| c.is_ascii_digit()) => bare,
-        _ => machine,
-    };
+    // `user@machine:port/path`
+    let machine = rest.split('/').next().unwrap_or_default();
+    let machine = machine.rsplit('@').next().unwrap_or_default();
+    let with_port = machine.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    let bare = with_port.map_or(machine, |(bare, _)| bare);
     format!("{bare}:{port}")
 }
 

@@ -69,19 +69,21 @@ pub fn torch(facts: &Facts) -> Judgement {
 pub fn torchvision(facts: &Facts) -> Judgement {
     let (report, pins) = (facts.inside()?, facts.pins()?);
     let (installed, pin) = (report.packages.get("torchvision"), pins.get("torchvision"));
-    let differs = |installed: Option<&String>, pin| {
-        Finding::fail(mismatch("torchvision", installed.map(String::as_str), pin)).expected(pin)
+    let differs = pin.and_then(|pin| difference(report, "torchvision", pin));
+    let unmet = report.unmet.iter().flatten().flatten().find(is_torchvisions);
+    let finding = match (differs.or(unmet.map(ToString::to_string)), installed) {
+        (Some(fault), _) => Finding::fail(fault).remedy(INSTALL_PINNED),
+        (None, Some(version)) => Finding::ok(version),
+        (None, None) => Finding::skipped("neither pinned nor installed"),
     };
-    let finding = match (installed, pin) {
-        (None, None) => return Ok(Finding::skipped("neither pinned nor installed")),
-        (None, Some(pin)) => differs(None, pin),
-        (Some(version), Some(pin)) if !satisfies(version, pin) => differs(installed, pin),
-        (Some(version), _) => match report.unmet.iter().flatten().flatten().find(is_torchvisions) {
-            Some(unmet) => Finding::fail(unmet.to_string()),
-            None => return Ok(Finding::ok(version)),
-        },
-    };
-    Ok(Finding { found: installed.cloned(), ..finding }.remedy(INSTALL_PINNED))
+    Ok(Finding { found: installed.cloned(), expected: pin.cloned(), ..finding })
+}
+
+/// How a package in the container differs from its pin.
+fn difference(report: &Report, name: &str, pin: &str) -> Option<String> {
+    let installed = report.packages.get(name).map(String::as_str);
+    let fits = installed.is_some_and(|version| satisfies(version, pin));
+    if fits { None } else { Some(mismatch(name, installed, pin)) }
 }
 
 /// A requirement for the check of torchvision.
@@ -105,15 +107,9 @@ pub fn cuda_build(facts: &Facts) -> Judgement {
 /// Every exact pin against what is installed, but for those with a check of their own.
 pub fn pins(facts: &Facts) -> Judgement {
     let (report, pins) = (facts.inside()?, facts.pins()?);
-    let is_other = |name: &&String| !["torch", "torchvision"].contains(&&***name);
-    let others: Vec<_> = pins.keys().filter(is_other).collect();
-    let differing = others.iter().filter_map(|name| {
-        let (installed, pin) = (report.packages.get(*name), &pins[*name]);
-        match installed {
-            Some(version) if satisfies(version, pin) => None,
-            _ => Some(mismatch(name, installed.map(String::as_str), pin)),
-        }
-    });
+    let others = pins.iter().filter(|(name, _)| !["torch", "torchvision"].contains(&&***name));
+    let others: Vec<_> = others.collect();
+    let differing = others.iter().filter_map(|(name, pin)| difference(report, name, pin));
     let differing: Vec<_> = differing.collect();
     if differing.is_empty() {
         return Ok(Finding::ok(format!("{0} of {0} as pinned", others.len())));
@@ -240,7 +236,7 @@ mod tests {
         let unmet = r#"{"packages": {"torchvision": "0.20.1"}, "unmet": [{"package": "torchvision", "needs": "torch", "specifier": "==2.5.1", "found": "2.6.0"}]}"#;
         let (full, pin) = (Some("cargo xtask full"), Some("0.21.0"));
         for (inside, requirements, status, message, expected, step) in [
-            (there, "torchvision==0.20.1", Status::Ok, "0.20.1", None, None),
+            (there, "torchvision==0.20.1", Status::Ok, "0.20.1", Some("0.20.1"), None),
             (
                 there,
                 "torchvision==0.21.0",
