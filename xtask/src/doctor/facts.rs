@@ -87,7 +87,7 @@ facts! {
     project: Project = |facts| {
         facts.docker()?.project().map_err(|error| {
             let trouble = Trouble::from(error);
-            Trouble { says: facts.without_values(&trouble.says, &[]), ..trouble }
+            Trouble { message: facts.without_values(&trouble.message, &[]), ..trouble }
         })
     };
     /// The exact pins of requirements.txt.
@@ -130,7 +130,7 @@ facts! {
         let docker = facts.docker()?;
         let run = docker.python(&Python::Service, PROBE, &[PROBE_SECONDS, "torch"]);
         let early = docker.output(&run, CAP)?;
-        match facts.lasting()? {
+        match facts.running_container()? {
             Some(_) => Ok(Report::parse(&early)),
             None => facts.probe(&["torch"]),
         }
@@ -226,7 +226,7 @@ impl Facts {
 
     /// The running container that probes run in; none where they need a temporary
     /// one. A crash-looping container would end in the middle of a probe.
-    pub fn lasting(&self) -> Known<Option<&Container>> {
+    pub fn running_container(&self) -> Known<Option<&Container>> {
         Ok(self.container()?.filter(|c| {
             c.is("running") && (c.restart_count == 0 || c.health() != Some("starting"))
         }))
@@ -236,7 +236,7 @@ impl Facts {
     fn probe(&self, parts: &[&str]) -> Known<Report> {
         let args = [&[PROBE_SECONDS], parts].concat();
         let docker = self.docker()?;
-        if let Some(container) = self.lasting()? {
+        if let Some(container) = self.running_container()? {
             let run = docker.python(&Python::Container(container), PROBE, &args);
             return Ok(Report::parse(&docker.output(&run, CAP)?));
         }

@@ -84,7 +84,7 @@ macro_rules! remedies {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trouble {
     pub kind: Kind,
-    pub says: String,
+    pub message: String,
     pub remedy: Remedy,
     /// Whether it is a fault in itself; else the check could not be carried out.
     pub is_fault: bool,
@@ -103,8 +103,8 @@ impl Trouble {
 
 impl From<anyhow::Error> for Trouble {
     fn from(error: anyhow::Error) -> Trouble {
-        let (kind, says) = (error::kind(&error), error::line(&error));
-        Trouble { kind, says, remedy: error::remedy(&error), is_fault: false }
+        let (kind, message) = (error::kind(&error), error::line(&error));
+        Trouble { kind, message, remedy: error::remedy(&error), is_fault: false }
     }
 }
 
@@ -115,17 +115,17 @@ impl From<Failure> for Trouble {
 }
 
 impl From<&str> for Trouble {
-    fn from(says: &str) -> Trouble {
-        Trouble { says: says.to_owned(), ..Trouble::default() }
+    fn from(message: &str) -> Trouble {
+        Trouble { message: message.to_owned(), ..Trouble::default() }
     }
 }
 
 impl From<Trouble> for Finding {
-    fn from(Trouble { kind, says, remedy, is_fault }: Trouble) -> Finding {
+    fn from(Trouble { kind, message, remedy, is_fault }: Trouble) -> Finding {
         Finding {
             remedy: Some(remedy).filter(|remedy| !remedy.is_empty()),
             by_hand: kind == Kind::Driver,
-            ..Finding::new(if is_fault { Status::Fail } else { Status::Error }, says)
+            ..Finding::new(if is_fault { Status::Fail } else { Status::Error }, message)
         }
     }
 }

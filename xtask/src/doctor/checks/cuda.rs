@@ -18,7 +18,7 @@ use crate::python::{Driver, Report, Torch};
 use crate::ui;
 
 const DMESG: &str = "sudo dmesg | grep -i nvrm   # on the engine's machine";
-const NVIDIA_SMI: &str = "nvidia-smi   # on the engine's machine";
+pub const NVIDIA_SMI: &str = "nvidia-smi   # on the engine's machine";
 pub const RESTART: &str = "cargo xtask restart   # afterwards";
 pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
@@ -33,17 +33,20 @@ const DEFAULT_SHM: u64 = 64 << 20;
 
 remedies! {
     REBOOT = by_hand("A new container did not help: reboot the engine's machine.", &[DMESG]);
-    LOST_GPU = by_command("Recreate it. After `systemctl daemon-reload` it happens again, unless the engine uses CDI, or native.cgroupdriver=cgroupfs.", &["cargo xtask doctor --fix"]);
+    RECREATE_FOR_GPU = by_command("Recreate it. After `systemctl daemon-reload` it happens again, unless the engine uses CDI, or native.cgroupdriver=cgroupfs.",
+        &["cargo xtask doctor --fix"]);
     RECREATE = by_command("Recreate it.", &["cargo xtask doctor --fix"]);
-    NODE_MODE = by_command("See its owner and mode on the engine's machine.", &["ls -l /dev/nvidia*"]);
-    DRIVER_FILES = by_command("NVIDIA_DRIVER_CAPABILITIES, if set, must hold `compute`; a list of the driver's files (CDI) may be out of date.", &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", FORCE_RECREATE]);
+    SEE_NODE_MODE = by_command("See its owner and mode on the engine's machine.", &["ls -l /dev/nvidia*"]);
+    REFRESH_DRIVER_FILES = by_command("NVIDIA_DRIVER_CAPABILITIES, if set, must hold `compute`; a list of the driver's files (CDI) may be out of date.",
+        &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", FORCE_RECREATE]);
     CORRECT_VISIBLE = by_hand("Remove it from .env and the compose file, or correct it: numbers from 0 on.", &[RESTART]);
     ASK_DRIVER = by_command("See what the driver says there.", &["docker compose exec backend nvidia-smi"]);
-    NEWER_TORCH = by_hand("A newer GPU needs a newer torch: Blackwell (10.0, 12.0) torch 2.7 with CUDA 12.8. Nothing within the pinned version helps; take another GPU, or raise the pin.", &["cargo xtask full   # after raising the pin"]);
-    HOLDER = by_command("See which process holds it: Step1X-3D needs 27 to 29 GB.", &[NVIDIA_SMI]);
-    ASK_KERNEL = by_command("See what the kernel says, and reboot.", &[DMESG]);
-    LARGER_CARD = by_hand("It needs a card with 27 to 29 GB.", &[NVIDIA_SMI]);
-    SHM_SIZE = by_hand("Write `shm_size: 2gb` under the service in docker-compose.yml.", &[RESTART]);
+    RAISE_TORCH = by_hand("A newer GPU needs a newer torch: Blackwell (10.0, 12.0) torch 2.7 with CUDA 12.8. Nothing within the pinned version helps; take another GPU, or raise the pin.",
+        &["cargo xtask full   # after raising the pin"]);
+    FIND_PROCESS = by_command("See which process holds it: Step1X-3D needs 27 to 29 GB.", &[NVIDIA_SMI]);
+    READ_KERNEL_LOG = by_command("See what the kernel says, and reboot.", &[DMESG]);
+    USE_LARGER_CARD = by_hand("It needs a card with 27 to 29 GB.", &[NVIDIA_SMI]);
+    RAISE_SHM_SIZE = by_hand("Write `shm_size: 2gb` under the service in docker-compose.yml.", &[RESTART]);
 }
 
 /// What an error of cuInit means (CUDA Driver API, `CUresult`), and what to do.
@@ -59,11 +62,14 @@ const CU_INIT: &[(u64, &str, Advice<'static>)] = &[
     (802, "the GPUs' fabric is not up",
      by_command("Start the fabric manager on the engine's machine.", &["sudo systemctl start nvidia-fabricmanager"])),
     (803, "libcuda and the driver are of different versions",
-     by_command("Recreate the container; if the driver was upgraded, reboot first. An image with cuda-compat must not put it on the loader's path.", &[FORCE_RECREATE])),
+     by_command("Recreate the container; if the driver was upgraded, reboot first. An image with cuda-compat must not put it on the loader's path.",
+        &[FORCE_RECREATE])),
     (804, "the image's cuda-compat does not work on this card",
-     by_hand("Install driver 550 or newer, or take /usr/local/cuda/compat out of the loader's path: GeForce cards have no forward compatibility.", &["nvidia-smi   # on the engine's machine: the driver's version"])),
+     by_hand("Install driver 550 or newer, or take /usr/local/cuda/compat out of the loader's path: GeForce cards have no forward compatibility.",
+        &["nvidia-smi   # on the engine's machine: the driver's version"])),
     (999, "CUDA does not start, whatever nvidia-smi says",
-     by_command("Load the module that CUDA needs; if that is no help, take another version of nvidia-container-toolkit.", &["sudo modprobe nvidia_uvm   # on the engine's machine"])),
+     by_command("Load the module that CUDA needs; if that is no help, take another version of nvidia-container-toolkit.",
+        &["sudo modprobe nvidia_uvm   # on the engine's machine"])),
 ];
 
 const UNKNOWN_ERROR: (u64, &str, Advice<'static>) = (
@@ -91,7 +97,7 @@ fn recreate(root: &Path) -> Result<()> {
 /// Adds the fix, or what to do where it did not help. A container that does not run
 /// is not started for it.
 pub fn fixed_by_a_new_container(finding: Finding, facts: &Facts) -> Finding {
-    match facts.lasting() {
+    match facts.running_container() {
         Ok(Some(_)) if facts.fixed.contains(&NEW_CONTAINER) => finding.remedy(REBOOT),
         Ok(Some(_)) => Finding { fix: Some(NEW_CONTAINER), ..finding },
         _ => finding,
@@ -116,13 +122,13 @@ pub fn nodes(facts: &Facts) -> Judgement {
     let nvml = driver.smi().filter(|smi| smi.contains("NVML: Unknown Error"));
     let control = nodes.get("/dev/nvidiactl").filter(|how| *how != "ok");
     let finding = if nvml.is_some() || nodes.values().any(|how| how == "EPERM") {
-        let lost = Finding::fail("the container lost its GPU").remedy(LOST_GPU);
+        let lost = Finding::fail("the container lost its GPU").remedy(RECREATE_FOR_GPU);
         fixed_by_a_new_container(lost, facts)
     } else if nodes.is_empty() {
         let message = "there is no /dev/nvidia* in the container, although it asks for a GPU";
         fixed_by_a_new_container(Finding::fail(message).remedy(RECREATE), facts)
     } else if let Some(how) = control {
-        Finding::fail(format!("/dev/nvidiactl cannot be opened: {how}")).remedy(NODE_MODE)
+        Finding::fail(format!("/dev/nvidiactl cannot be opened: {how}")).remedy(SEE_NODE_MODE)
     } else {
         return Ok(Finding::ok(format!("{} in /dev", nodes.len())).evidence(listed));
     };
@@ -136,7 +142,7 @@ pub fn libcuda(facts: &Facts) -> Judgement {
         return Ok(Finding::ok("libcuda.so.1 loads"));
     }
     let finding = Finding::fail("libcuda.so.1 does not load in the container");
-    Ok(finding.evidence([why.clone()]).remedy(DRIVER_FILES))
+    Ok(finding.evidence([why.clone()]).remedy(REFRESH_DRIVER_FILES))
 }
 
 /// The driver's own answer, before torch is asked.
@@ -158,9 +164,9 @@ pub fn init(facts: &Facts) -> Judgement {
     if code == 0 || code == 100 && hidden(driver).is_some() {
         return Ok(Finding::ok(version));
     }
-    let (_, says, advice) =
+    let (_, message, advice) =
         CU_INIT.iter().find(|(known, ..)| *known == code).unwrap_or(&UNKNOWN_ERROR);
-    Ok(Finding::fail(format!("{says} (cuInit: error {code})"))
+    Ok(Finding::fail(format!("{message} (cuInit: error {code})"))
         .found(code.to_string())
         .expected("0")
         .remedy(*advice))
@@ -236,7 +242,7 @@ fn not_compiled(torch: &Torch, capability: &str) -> Finding {
     Finding::fail(format!("torch {} has no code for this GPU ({capability})", torch.version))
         .found(capability)
         .expected(torch.archs.join(" "))
-        .remedy(NEWER_TORCH)
+        .remedy(RAISE_TORCH)
 }
 
 /// A kernel that ran, and gave the same result as the CPU.
@@ -247,9 +253,11 @@ pub fn kernel(facts: &Facts) -> Judgement {
         "ok" => return Ok(Finding::ok("a matrix product, as the CPU has it")),
         _ if why.contains("no kernel image is available") => not_compiled(torch, "see nvidia-smi"),
         _ if why.contains("out of memory") => {
-            Finding::warn("the GPU's memory is full").remedy(HOLDER)
+            Finding::warn("the GPU's memory is full").remedy(FIND_PROCESS)
         }
-        first => Finding::fail(format!("the GPU does not compute: {first}")).remedy(ASK_KERNEL),
+        first => {
+            Finding::fail(format!("the GPU does not compute: {first}")).remedy(READ_KERNEL_LOG)
+        }
     };
     Ok(finding.evidence(why.lines().map(str::to_owned)))
 }
@@ -260,7 +268,7 @@ pub fn memory(facts: &Facts) -> Judgement {
     let (free, total) = torch.memory.ok_or_else(|| cut_short(report))?;
     let found = format!("{} of {} free", ui::size(free), ui::size(total));
     let finding = if total < NEEDED {
-        Finding::warn(format!("{found}: too little for Step1X-3D")).remedy(LARGER_CARD)
+        Finding::warn(format!("{found}: too little for Step1X-3D")).remedy(USE_LARGER_CARD)
     } else if free >= NEEDED {
         Finding::ok(&found)
     } else if facts.health().is_ok_and(|answer| answer.is_ready()) {
@@ -268,14 +276,14 @@ pub fn memory(facts: &Facts) -> Judgement {
     } else {
         let holders = facts.inside().ok().and_then(|inside| inside.driver.holders());
         let by = holders.map(|holders| format!(" by {holders}")).unwrap_or_default();
-        Finding::warn(format!("{found}, the rest is held{by}")).remedy(HOLDER)
+        Finding::warn(format!("{found}, the rest is held{by}")).remedy(FIND_PROCESS)
     };
     Ok(finding.found(found).expected("27 to 29 GB free"))
 }
 
 /// Shared memory of the service's own container; a temporary one has another size.
 pub fn shm(facts: &Facts) -> Judgement {
-    let (Some(_), Some(bytes)) = (facts.lasting()?, facts.inside()?.driver.shm) else {
+    let (Some(_), Some(bytes)) = (facts.running_container()?, facts.inside()?.driver.shm) else {
         return Ok(Finding::skipped("no container runs"));
     };
     let found = match bytes {
@@ -289,7 +297,7 @@ pub fn shm(facts: &Facts) -> Judgement {
     Ok(Finding::warn(format!("{found}: data-loader workers end with a bus error"))
         .found(found)
         .expected("more than 64 MB")
-        .remedy(SHM_SIZE))
+        .remedy(RAISE_SHM_SIZE))
 }
 
 #[cfg(test)]

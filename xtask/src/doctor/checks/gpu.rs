@@ -1,7 +1,7 @@
 //! The GPU from outside the container: the card, its driver, and whether the engine
 //! hands it out to a service that asks. [`super::cuda`] continues inside.
 
-use super::cuda::{RESTART, fixed_by_a_new_container};
+use super::cuda::{NVIDIA_SMI, RESTART, fixed_by_a_new_container};
 use crate::deploy::device::{CPU_FILE, Device, SETTING};
 use crate::docker::SERVICE;
 use crate::doctor::finding::{by_command, by_hand};
@@ -10,9 +10,10 @@ use crate::error::Failure;
 
 remedies! {
     BUILD_IMAGE = by_command("Build the service's.", &["cargo xtask up"]);
-    OTHER_ENGINE = by_command("Choose an engine that has one, or do without: no --require-gpu, and no XTASK_DEVICE=gpu.", &["docker context ls   # which engine is meant"]);
-    INSTALL_DRIVER = by_hand("Install it there, and reboot; or do without the card: XTASK_DEVICE=cpu.", &["nvidia-smi   # on the engine's machine, whether it works"]);
-    pub UPGRADE_DRIVER = by_hand("Upgrade the NVIDIA driver of the engine's machine, and reboot it.", &["nvidia-smi   # on the engine's machine, afterwards"]);
+    OTHER_ENGINE = by_command("Choose an engine that has one, or do without: no --require-gpu, and no XTASK_DEVICE=gpu.",
+        &["docker context ls   # which engine is meant"]);
+    INSTALL_DRIVER = by_hand("Install it there, and reboot; or do without the card: XTASK_DEVICE=cpu.", &[NVIDIA_SMI]);
+    pub UPGRADE_DRIVER = by_hand("Upgrade the NVIDIA driver of the engine's machine, and reboot it.", &[NVIDIA_SMI]);
     WITHOUT_CPU_FILE = by_hand("Take that file out of COMPOSE_FILE, in the environment or in .env.", &[RESTART]);
     RECREATE = by_command("Recreate it.", &["cargo xtask restart"]);
     REQUEST = by_hand("\

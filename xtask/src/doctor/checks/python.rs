@@ -10,7 +10,7 @@ remedies! {
     BUILD_PYTHON = by_command("The image lacks a working python3.", &["cargo xtask full"]);
     INSTALL_PINNED = by_command("Install what is pinned.", &["cargo xtask full"]);
     TRY_AGAIN = by_command("See whether the machine's disk is busy, and try again.", &["cargo xtask doctor torch"]);
-    NEWER_TORCH = by_hand("Pin a newer torch in backend/requirements.txt.", &["cargo xtask full   # afterwards"]);
+    RAISE_TORCH = by_hand("Pin a newer torch in backend/requirements.txt.", &["cargo xtask full   # afterwards"]);
     CUDA_WHEEL = by_hand("Pin torch in the same install as all else, from an index with CUDA wheels.", &["cargo xtask full   # afterwards"]);
     SETTLE = by_hand("Settle it in backend/requirements.txt.", &["cargo xtask full   # afterwards"]);
 }
@@ -30,7 +30,7 @@ pub fn interpreter(facts: &Facts) -> Judgement {
 
 /// Where the probe ran.
 fn place(facts: &Facts) -> String {
-    match facts.lasting() {
+    match facts.running_container() {
         Ok(Some(container)) => format!("in container {}", container.name()),
         _ => "in a temporary container of the image".to_owned(),
     }
@@ -50,14 +50,14 @@ pub fn torch(facts: &Facts) -> Judgement {
         Err(why) if report.hangs => Finding::from(Trouble::from(&**why)).remedy(TRY_AGAIN),
         Err(why) => Finding::fail(why).remedy(INSTALL_PINNED),
         Ok(torch) => match report.check(pin.map(String::as_str)).map_err(Trouble::from) {
-            Err(Trouble { says, remedy, .. }) => Finding::fail(says)
+            Err(Trouble { message, remedy, .. }) => Finding::fail(message)
                 .found(&torch.version)
                 .remedy(INSTALL_PINNED)
                 .evidence([remedy.text]),
             // Step1X-3D calls it; torch has it from 2.4 on.
             Ok(()) if pin.is_some() && !torch.custom_fwd => {
                 let finding = Finding::fail("Step1X-3D needs torch 2.4 or newer");
-                finding.found(&torch.version).remedy(NEWER_TORCH)
+                finding.found(&torch.version).remedy(RAISE_TORCH)
             }
             Ok(()) => Finding::ok(&torch.version),
         },

@@ -110,14 +110,14 @@ pub fn health(facts: &Facts) -> Judgement {
         Err(trouble) if facts.engine_is_remote() => return Err(trouble),
         Err(trouble) => {
             let finding = Finding::fail("nothing answers on the published port");
-            return Ok(finding.evidence([trouble.says]).remedy(NO_ANSWER));
+            return Ok(finding.evidence([trouble.message]).remedy(NO_ANSWER));
         }
     };
     // The service may report more; only these fields are known here.
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     let model = body["model"].as_str().unwrap_or_default();
-    let says = if model.is_empty() { String::new() } else { format!(", model: {model}") };
-    let found = format!("{} on {}{says}", answer.status, answer.address);
+    let suffix = if model.is_empty() { String::new() } else { format!(", model: {model}") };
+    let found = format!("{} on {}{suffix}", answer.status, answer.address);
     let advice = body["advice"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let advice = advice.collect::<Vec<_>>().join("\n");
     let finding = match answer.status {

@@ -48,7 +48,11 @@ pub fn compose(facts: &Facts) -> Judgement {
 
 /// What `finding` says of a tool that is missing, unless it only gave no answer.
 fn missing(trouble: Trouble, finding: Finding) -> Judgement {
-    if trouble.kind == Kind::NoAnswer { Err(trouble) } else { Ok(finding.evidence([trouble.says])) }
+    if trouble.kind == Kind::NoAnswer {
+        Err(trouble)
+    } else {
+        Ok(finding.evidence([trouble.message]))
+    }
 }
 
 pub fn buildx(facts: &Facts) -> Judgement {
@@ -136,8 +140,8 @@ mod tests {
     #[test]
     fn a_tool_that_gives_no_answer_is_not_known_to_be_broken() {
         let slow = || {
-            let says = "`docker x` gave no answer within 30 s".to_owned();
-            Trouble { kind: Kind::NoAnswer, says, ..Trouble::default() }
+            let message = "`docker x` gave no answer within 30 s".to_owned();
+            Trouble { kind: Kind::NoAnswer, message, ..Trouble::default() }
         };
         for finding in [
             judge(engine, &Facts::none().with_engine(Err(slow()))),
