@@ -52,7 +52,7 @@ impl Doctor {
         }
         let selection = doctor::select(&self.checks)?;
         let (mut fixed, mut all_fixed) = (Vec::new(), true);
-        loop {
+        let outcomes = loop {
             let mut facts = Facts::about(root);
             facts.require_gpu = self.require_gpu;
             facts.fixed.clone_from(&fixed);
@@ -62,26 +62,25 @@ impl Doctor {
                 }
             });
             process::interrupted()?;
-            if self.fix
-                && let Some(fix) = next_fix(&outcomes, &fixed)
-            {
-                // Other fixes are tried even if this one fails.
-                if let Err(error) = apply(fix, root) {
-                    process::interrupted()?;
-                    warn!("{}", error::render(&error).trim_end());
-                    all_fixed = false;
-                }
-                fixed.push(fix);
-                continue;
+            let Some(fix) = next_fix(&outcomes, &fixed).filter(|_| self.fix) else {
+                break outcomes;
+            };
+            say!("fix: {}", fix.name);
+            // Other fixes are tried even if this one fails.
+            if let Err(error) = (fix.apply)(root).with_context(|| format!("{} failed", fix.name)) {
+                process::interrupted()?;
+                warn!("{}", error::render(&error).trim_end());
+                all_fixed = false;
             }
-            let ok = all_fixed && outcomes.iter().all(|o| o.finding.status != Status::Fail);
-            if self.json {
-                say!("{:#}", print::document(&outcomes, ok));
-            } else {
-                say!("{}", print::end(&outcomes));
-            }
-            return Ok(i32::from(!ok));
+            fixed.push(fix);
+        };
+        let ok = all_fixed && outcomes.iter().all(|o| o.finding.status != Status::Fail);
+        if self.json {
+            say!("{:#}", print::document(&outcomes, ok));
+        } else {
+            say!("{}", print::end(&outcomes));
         }
+        Ok(i32::from(!ok))
     }
 }
 
@@ -91,9 +90,4 @@ fn next_fix(outcomes: &[Outcome], applied: &[Fix]) -> Option<Fix> {
     fixable.sort_by_key(|outcome| outcome.finding.status != Status::Fail);
     let mut fixes = fixable.iter().filter_map(|outcome| outcome.finding.fix);
     fixes.find(|fix| !applied.contains(fix))
-}
-
-fn apply(fix: Fix, root: &Path) -> Result<()> {
-    say!("fix: {}", fix.name);
-    (fix.apply)(root).with_context(|| format!("{} failed", fix.name))
 }

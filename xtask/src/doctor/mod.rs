@@ -97,23 +97,21 @@ pub fn examine(
         let mut blocked: BTreeMap<&str, String> = BTreeMap::new();
         let (mut outcomes, mut unneeded) = (Vec::new(), Vec::new());
         for (check, requested, thread) in threads {
-            let reason = check.needs.iter().find_map(|id| blocked.get(id)).cloned();
-            let (finding, took) = match &reason {
+            let (finding, took) = match check.needs.iter().find_map(|id| blocked.get(id)) {
                 Some(reason) => {
                     unneeded.push(thread);
-                    (Finding::skipped(reason), Duration::ZERO)
+                    (Finding::absent(reason), Duration::ZERO)
                 }
                 None => thread.join().unwrap_or_else(|_| {
                     (Finding::from(Trouble::from("xtask panicked")), Duration::ZERO)
                 }),
             };
             let outcome = Outcome { check, finding, took, requested };
-            let reason = reason.or_else(|| match &outcome.finding {
-                _ if outcome.is_broken() => Some(format!("skipped: {}", check.id)),
-                finding if finding.skips_dependents => Some(finding.message.clone()),
-                _ => None,
-            });
-            blocked.extend(reason.map(|reason| (check.id, reason)));
+            if outcome.is_broken() {
+                blocked.insert(check.id, format!("skipped: {}", check.id));
+            } else if outcome.finding.skips_dependents {
+                blocked.insert(check.id, outcome.finding.message.clone());
+            }
             tell(&outcome);
             outcomes.push(outcome);
         }
