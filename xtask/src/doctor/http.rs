@@ -114,7 +114,7 @@ mod tests {
         const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
         const BARE: &str = "HTTP/1.1 503 x\r\n\r\n";
         const SLOW: &[&str] = &["H"; 100];
-        for (parts, hangs_up, want) in [
+        let rows = [
             (&[HEAD, "{}"][..], false, Some((200, "{}"))),
             (&[HEAD, "{"], false, Some((200, "{"))),
             (&[BARE, "a", "b"], true, Some((503, "ab"))),
@@ -122,13 +122,19 @@ mod tests {
             (&["HTTP/1.1 200"], false, None),
             (SLOW, false, None),
             (&["SSH-2.0-x\r\n"], true, None),
-        ] {
-            let started = Instant::now();
-            let answer = exchange(&server(parts, hangs_up), "/health", Duration::from_secs(1));
-            assert!(started.elapsed() < Duration::from_secs(3), "{parts:?}");
-            let got = answer.as_ref().ok().map(|answer| (answer.status, &*answer.body));
-            assert_eq!(got, want, "{parts:?} {answer:?}");
-        }
+        ];
+        thread::scope(|scope| {
+            for (parts, hangs_up, want) in rows {
+                scope.spawn(move || {
+                    let started = Instant::now();
+                    let answer =
+                        exchange(&server(parts, hangs_up), "/health", Duration::from_secs(1));
+                    assert!(started.elapsed() < Duration::from_secs(3), "{parts:?}");
+                    let got = answer.as_ref().ok().map(|answer| (answer.status, &*answer.body));
+                    assert_eq!(got, want, "{parts:?} {answer:?}");
+                });
+            }
+        });
     }
 
     #[test]

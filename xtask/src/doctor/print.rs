@@ -26,10 +26,8 @@ pub fn outcome(outcome: &Outcome, verbose: bool) {
 pub fn text(outcome: &Outcome, verbose: bool) -> String {
     let Outcome { check, finding, took, .. } = outcome;
     let Finding { status, message, found, expected, .. } = finding;
-    let mut lines = match verbose {
-        true => wrapped(&format!("{message} ({})", ui::spoken(*took)), WIDTH),
-        false => wrapped(message, WIDTH),
-    };
+    let took = if verbose { format!(" ({})", ui::spoken(*took)) } else { String::new() };
+    let mut lines = wrapped(&format!("{message}{took}"), WIDTH);
     if let Some(remedy) = &finding.remedy {
         for (n, line) in wrapped(&remedy.text, WIDTH - 3).iter().enumerate() {
             lines.push(format!("{} {line}", if n == 0 { "->" } else { "  " }));
