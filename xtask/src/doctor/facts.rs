@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use super::checks::project::EnvFiles;
+use super::checks::project::{self, Names};
 use super::finding::{Fix, Trouble};
 use super::http;
 use crate::deploy::device::{self, Device};
@@ -83,7 +83,6 @@ facts! {
     compose_version: String = |facts| facts.plugin("compose", Docker::compose_version);
     buildx_version: String = |facts| facts.plugin("buildx", Docker::buildx_version);
     git_version: String = |_| Ok(sources::git_version()?);
-    env_files: EnvFiles = |facts| Ok(EnvFiles::read(&facts.root)?);
     project: Project = |facts| {
         facts.docker()?.project().map_err(|error| {
             let trouble = Trouble::from(error);
@@ -137,6 +136,8 @@ facts! {
     };
 
     [optional]
+    env_names: Names = |facts| Ok(project::names(&facts.root, ".env")?);
+    example_names: Names = |facts| Ok(project::names(&facts.root, ".env.example")?);
     /// The device that the user requested; an error where it is no device.
     requested: Device = |facts| Ok(device::requested(&facts.root)?);
     container: Container = |facts| Ok(facts.docker()?.container(&facts.project()?.name)?);

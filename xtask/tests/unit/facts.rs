@@ -35,7 +35,8 @@ settable! {
     with_compose_version compose_version: String;
     with_buildx_version buildx_version: String;
     with_git_version git_version: String;
-    with_env_files env_files: EnvFiles;
+    with_env_names env_names: Option<Names>;
+    with_example_names example_names: Option<Names>;
     with_project project: Project;
     with_pins pins: Pins;
     with_excludes excludes: Vec<String>;

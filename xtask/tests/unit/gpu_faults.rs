@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::checks::project::EnvFiles;
 use super::checks::{CHECKS, cuda, gpu, judge};
 use super::facts::stated::read;
 use super::{Facts, Finding, Status, examine};
@@ -85,7 +84,8 @@ impl Machinery {
         let engine = format!(r#"{{"Runtimes":{{"nvidia":{{}}}},"KernelVersion":"{kernel}"}}"#);
         Facts::none()
             .with_requested(Ok(None))
-            .with_env_files(Ok(EnvFiles::default()))
+            .with_env_names(Ok(None))
+            .with_example_names(Ok(None))
             .with_engine(Ok(read(&engine)))
             .with_machine(Ok(Some(Machine {
                 nvidia_card: self.card,

@@ -72,11 +72,9 @@ const CU_INIT: &[(u64, &str, Advice<'static>)] = &[
         &["sudo modprobe nvidia_uvm   # on the engine's machine"])),
 ];
 
-const UNKNOWN_ERROR: (u64, &str, Advice<'static>) = (
-    0,
-    "the driver refuses to start",
-    by_hand("The link tells what the number means.", &[NVIDIA_SMI]),
-);
+#[rustfmt::skip]
+const UNKNOWN_ERROR: (u64, &str, Advice<'static>) =
+    (0, "the driver refuses to start", by_hand("The link tells what the number means.", &[NVIDIA_SMI]));
 
 const NEW_CONTAINER: Fix = Fix { name: "recreating the container", apply: recreate };
 

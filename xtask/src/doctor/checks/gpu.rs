@@ -86,12 +86,8 @@ pub fn torchs_cuda(facts: &Facts) -> Option<(String, u64)> {
 /// The oldest driver that runs programs built for any CUDA of this major version
 /// (NVIDIA's "CUDA Compatibility" and the release notes of the CUDA toolkit).
 fn oldest_driver(cuda_major: u64) -> Option<&'static str> {
-    match cuda_major {
-        11 => Some("450.80.02"),
-        12 => Some("525.60.13"),
-        13 => Some("580.65.06"),
-        _ => None,
-    }
+    let oldest = [(11, "450.80.02"), (12, "525.60.13"), (13, "580.65.06")];
+    oldest.into_iter().find(|(major, _)| *major == cuda_major).map(|(_, driver)| driver)
 }
 
 /// The numbers of a version such as `550.54.14`; none where a part is no number.

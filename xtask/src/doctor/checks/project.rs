@@ -37,44 +37,34 @@ remedies! {
 const FETCH: Fix = Fix { name: "fetching Step1X-3D's sources", apply: sources::fetch };
 
 /// The names that an env file sets, each with whether its value is empty.
-type Names = Vec<(String, bool)>;
+pub type Names = Vec<(String, bool)>;
 
-/// .env and .env.example by their names, without values; none where there is none.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct EnvFiles {
-    pub own: Option<Names>,
-    pub example: Option<Names>,
-}
-
-impl EnvFiles {
-    /// Fails when one of the files is there and can't be read.
-    pub fn read(root: &Path) -> Result<EnvFiles> {
-        let names = |name: &str| -> Result<Option<Names>> {
-            let path = root.join(name);
-            if !path.is_file() {
-                return Ok(None);
-            }
-            let text = fs_err::read_to_string(path).map_err(|error| {
-                Failure::new(format!("{name} cannot be read: {error}"))
-                    .advice(format!("Save {name} as UTF-8, and see that you may read it."))
-            })?;
-            Ok(Some(files::keys(&text)))
-        };
-        Ok(EnvFiles { example: names(".env.example")?, own: names(".env")? })
+/// What an env file sets, without the values; none where there is no such file.
+/// Fails when it is there and can't be read.
+pub fn names(root: &Path, file: &str) -> Result<Option<Names>> {
+    let path = root.join(file);
+    if !path.is_file() {
+        return Ok(None);
     }
+    let text = fs_err::read_to_string(path).map_err(|error| {
+        Failure::new(format!("{file} cannot be read: {error}"))
+            .advice(format!("Save {file} as UTF-8, and see that you may read it."))
+    })?;
+    Ok(Some(files::keys(&text)))
 }
 
 /// .env against .env.example, without looking at any value.
 pub fn env(facts: &Facts) -> Judgement {
-    let files = facts.env_files().map_err(Trouble::fault)?;
+    let own = facts.env_names().map_err(Trouble::fault)?;
+    let example = facts.example_names().map_err(Trouble::fault)?;
     // The error itself would show a value.
     if facts.requested().is_err() {
         let message = format!("{SETTING} is none of gpu, cpu and auto");
         return Ok(Finding::fail(message).remedy(CORRECT_DEVICE));
     }
-    let Some(own) = &files.own else { return Ok(without_env(facts, files)) };
+    let Some(own) = own else { return Ok(without_env(facts, example)) };
     let is_missing = |name: &&str| own.iter().all(|(own, _)| own != name);
-    let example = files.example.iter().flatten().map(|(name, _)| &**name);
+    let example = example.into_iter().flatten().map(|(name, _)| &**name);
     let missing: Vec<_> = example.filter(is_missing).collect();
     if !missing.is_empty() {
         let message = format!("lacks {}, which .env.example sets", missing.join(", "));
@@ -90,16 +80,16 @@ pub fn env(facts: &Facts) -> Judgement {
 }
 
 /// A clone without .env, which may be all right.
-fn without_env(facts: &Facts, files: &EnvFiles) -> Finding {
-    let example: Vec<_> = files.example.iter().flatten().map(|(name, _)| &**name).collect();
+fn without_env(facts: &Facts, example: Option<&Names>) -> Finding {
+    let names: Vec<_> = example.into_iter().flatten().map(|(name, _)| &**name).collect();
     let finding = if facts.project().is_err_and(|error| error.kind == Kind::EnvFileMissing) {
         Finding::fail("missing, and the compose file needs it")
-    } else if example.is_empty() {
+    } else if names.is_empty() {
         return Finding::ok("none, and none is needed");
     } else {
-        Finding::warn(format!("missing; .env.example sets {}", example.join(", ")))
+        Finding::warn(format!("missing; .env.example sets {}", names.join(", ")))
     };
-    finding.remedy(if files.example.is_some() { COPY_EXAMPLE } else { WRITE_ENV })
+    finding.remedy(if example.is_some() { COPY_EXAMPLE } else { WRITE_ENV })
 }
 
 pub fn compose_file(facts: &Facts) -> Judgement {
@@ -196,14 +186,18 @@ mod tests {
 
     #[test]
     fn env_files_of_every_kind() {
+        type Files = (Option<Names>, Option<Names>);
         let names = |names: &[(&str, bool)]| -> Names {
             names.iter().map(|(name, empty)| ((*name).to_owned(), *empty)).collect()
         };
-        let file = |own: Option<&[(&str, bool)]>, example: &[&str]| EnvFiles {
-            own: own.map(names),
-            example: Some(example.iter().map(|name| ((*name).to_owned(), false)).collect()),
+        let file = |own: Option<&[(&str, bool)]>, example: &[&str]| -> Files {
+            let example = example.iter().map(|name| ((*name).to_owned(), false)).collect();
+            (own.map(names), Some(example))
         };
-        let no_example = EnvFiles::default();
+        let no_example: Files = (None, None);
+        let with = |(own, example): Files| {
+            Facts::none().with_env_names(Ok(own)).with_example_names(Ok(example))
+        };
         let says = "env file /r/.env not found: stat /r/.env: no such file or directory";
         let not_found: Trouble = Failure::of_command("docker compose config", 1, says).into();
         const COPY: Option<&str> = Some("cp .env.example .env");
@@ -246,13 +240,13 @@ mod tests {
             ),
             (file(Some(&[(VISIBLE, false)]), &[]), None, Status::Ok, "1 setting", None),
         ] {
-            let facts = Facts::none().with_env_files(Ok(files.clone()));
+            let facts = with(files.clone());
             let facts = facts.with_project(trouble.map_or(Ok(project()), Err));
             let finding = judge(env, &facts);
             assert_eq!((finding.status, finding.next_step()), (status, step), "{files:?}");
             assert!(finding.message.contains(message), "{}", finding.message);
         }
-        let facts = || Facts::none().with_env_files(Ok(file(Some(&[]), &[])));
+        let facts = || with(file(Some(&[]), &[]));
         let passed_on = Project { visible_devices: Some(String::new()), ..project() };
         assert_eq!(judge(env, &facts().with_project(Ok(passed_on))).status, Status::Warn);
         let wrong = judge(env, &facts().with_requested(Err("XTASK_DEVICE is `secret`".into())));
@@ -261,7 +255,7 @@ mod tests {
             (Status::Fail, "XTASK_DEVICE is none of gpu, cpu and auto")
         );
         assert!(wrong.remedy.is_some());
-        let unreadable = judge(env, &Facts::none().with_env_files(Err("not UTF-8".into())));
+        let unreadable = judge(env, &Facts::none().with_env_names(Err("not UTF-8".into())));
         assert_eq!(unreadable.status, Status::Fail);
     }
 
@@ -269,12 +263,12 @@ mod tests {
     fn env_files_are_read_without_their_values() {
         let root = std::env::temp_dir().join(format!("xtask-doctor-env-{}", std::process::id()));
         fs_err::create_dir_all(&root).unwrap();
-        assert_eq!(EnvFiles::read(&root).unwrap(), EnvFiles::default());
+        assert_eq!(names(&root, ".env").unwrap(), None);
         fs_err::write(root.join(".env"), "A=1\nB=\n").unwrap();
         let own = vec![("A".to_owned(), false), ("B".to_owned(), true)];
-        assert_eq!(EnvFiles::read(&root).unwrap(), EnvFiles { own: Some(own), example: None });
+        assert_eq!(names(&root, ".env").unwrap(), Some(own));
         fs_err::write(root.join(".env.example"), b"\xff").unwrap();
-        let error = EnvFiles::read(&root).unwrap_err();
+        let error = names(&root, ".env.example").unwrap_err();
         assert!(error.to_string().starts_with(".env.example cannot be read"), "{error}");
         fs_err::remove_dir_all(root).unwrap();
     }
