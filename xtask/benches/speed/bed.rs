@@ -65,7 +65,7 @@ impl Bed {
     }
 
     /// Waits until the healthcheck has noticed that the service answers, as it has
-    /// wherever somebody works with it: until then, xtask asks it once more.
+    /// in daily work: until then, xtask asks it once more.
     ///
     /// # Errors
     /// When it does not notice.
@@ -189,7 +189,7 @@ impl Drop for Bed {
     }
 }
 
-/// A command in the environment of whoever runs the benchmark, less what cargo
+/// A command in the environment that the benchmark runs in, less what cargo
 /// adds to it and what would change the service.
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
@@ -197,7 +197,7 @@ pub fn command(program: &str) -> Command {
         let name = key.to_string_lossy();
         let cargos =
             ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_TARGET_"];
-        // Settings of whoever works here would make another service of the copy.
+        // The user's own settings would make another service of the copy.
         let settings = ["COMPOSE_", "BACKEND_", "XTASK_"];
         if cargos.iter().chain(&settings).any(|prefix| name.starts_with(prefix))
             || ["LD_LIBRARY_PATH", "RUSTC_WRAPPER", "WEIGHTS_DIR"].contains(&&*name)

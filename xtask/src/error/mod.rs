@@ -196,6 +196,7 @@ pub fn render(error: &anyhow::Error) -> String {
     }
     text
 }
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;

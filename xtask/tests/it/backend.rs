@@ -59,7 +59,7 @@ fn backend_in_its_own_image() {
             return;
         }
     };
-    // Nobody has asked for the project's own image.
+    // The project's own image was not asked for.
     assert!(named.is_err() || !required(), "{reason}");
     skipped(&reason);
 }

@@ -123,7 +123,7 @@ fn full_checks_swaps_and_removes_what_it_supersedes() {
     assert_eq!(service.docker(&["image", "inspect", &old]), "[]");
     let bystander =
         service.docker(&["images", "--quiet", &format!("{}-bystander", service.project)]);
-    assert!(!bystander.is_empty(), "an image of somebody else stays");
+    assert!(!bystander.is_empty(), "an image of another project stays");
     service.docker(&["image", "rm", &format!("{}-bystander:1", service.project)]);
     assert!(service.inside(&["cat", "/requirements.txt"]).contains("2.6.0"));
     service.decides("none", "it runs");

@@ -209,7 +209,7 @@ fn faults_while_building() {
             }
         }
     }
-    // Nobody is left to say anything, and nothing is lost.
+    // A killed xtask says nothing, and nothing is lost.
     let run = m.signalled("fast", "KILL", false, building);
     assert_eq!(run.code, None);
     m.note("SIGKILL to xtask", "fast", &run);
@@ -311,7 +311,7 @@ fn faults_while_swapping() {
             );
         }
     }
-    // Nobody takes the reservation away, whatever the device.
+    // The reservation stays, whatever the device.
     let cpu_file = m.service.root.join("docker-compose.cpu.yml");
     let text = fs_err::read_to_string(&cpu_file).unwrap();
     fs_err::remove_file(&cpu_file).unwrap();

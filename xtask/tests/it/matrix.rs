@@ -44,7 +44,7 @@ impl Matrix {
         let list = |args: &[&str]| service.docker(args).lines().map(str::to_owned).collect();
         let mut all: Vec<String> =
             list(&["ps", "--all", "--filter", &project, "--format", "{{.Names}}"]);
-        // Not the service's own, a service that it depends on, nor somebody else's
+        // Not the service's own, a service that it depends on, nor another
         // container of the same image.
         let own = ["backend-1", "db-1"].map(|name| format!("{}-{name}", service.project));
         let ours = ["xtask-", &service.project];
@@ -60,7 +60,7 @@ impl Matrix {
         all
     }
 
-    /// Whether a build has left an image that nobody uses.
+    /// Whether a build has left an image that is not used.
     pub fn under_construction(&self) -> bool {
         let building =
             format!("reference=localhost/xtask/{}-backend:building-*", self.service.project);
@@ -147,7 +147,7 @@ impl Matrix {
         }
         text += &format!("{} cells\n", self.lines.len());
         let _ = std::io::stderr().write_all(text.as_bytes());
-        // For whoever wants all of them at the end of the run.
+        // So that all of them can be read at the end of the run.
         if let Some(path) = std::env::var_os("XTASK_TEST_MATRIX") {
             let file = fs_err::OpenOptions::new().create(true).append(true).open(path);
             file.unwrap().write_all(text.as_bytes()).unwrap();

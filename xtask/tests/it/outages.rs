@@ -13,7 +13,7 @@ use crate::{
     service::{Service, need},
 };
 
-/// Somebody who is not root and owns nothing.
+/// A user who is not root and owns nothing.
 const NOBODY: u32 = 65534;
 
 #[test]
@@ -192,8 +192,8 @@ fn rounds_leave_nothing_behind() {
     assert!(grown < 20_000_000, "24 rounds of 20 MB each took {grown} bytes of disk for good");
     assert_eq!(fs_err::read_to_string(service.root.join("output/mesh.glb")).unwrap(), "a result");
     assert_eq!(fs_err::read_to_string(service.root.join(".env")).unwrap(), "FOO=1\n");
-    assert_ne!(service.inspect(&bystander, "{{.Id}}"), "", "an image of somebody else stays");
+    assert_ne!(service.inspect(&bystander, "{{.Id}}"), "", "an image of another project stays");
     let left = service.docker(&["volume", "rm", &volume]);
-    assert_eq!(left, volume, "a volume of somebody else stays");
+    assert_eq!(left, volume, "a volume of another project stays");
     assert!(!service.locked());
 }
