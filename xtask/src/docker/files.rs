@@ -1,7 +1,7 @@
 //! Which compose files are in force, and what .env says.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -24,80 +24,77 @@ pub fn in_force(root: &Path) -> Result<Vec<String>> {
         let separator = setting(root, "COMPOSE_PATH_SEPARATOR")?.unwrap_or_else(|| default.into());
         return Ok(list.split(&separator).map(str::to_owned).collect());
     }
-    let found = |names: &[&str]| {
-        names.iter().find(|name| root.join(name).is_file()).map(|name| (*name).to_owned())
-    };
-    let base = found(&BASE);
-    let with = base.is_some().then(|| found(&OVERRIDE)).flatten();
-    Ok(base.into_iter().chain(with).collect())
+    // An override alone is no project.
+    let lists = [BASE, OVERRIDE].into_iter();
+    let found = lists.map_while(|names| names.into_iter().find(|name| root.join(name).is_file()));
+    Ok(found.map(str::to_owned).collect())
 }
 
-/// The value of an environment variable or, failing that, of a line in .env
-/// (COMPOSE_ENV_FILES names others); the shell wins, as for Compose. An empty
-/// value counts as none.
+/// The value of an environment variable or, failing that, of a line in .env; the shell
+/// wins, as for Compose. An empty value counts as none.
 /// Fails when .env exists but can't be read.
 pub fn setting(root: &Path, key: &str) -> Result<Option<String>> {
-    if let Ok(value) = env::var(key) {
-        return Ok(Some(value).filter(|value| !value.is_empty()));
-    }
-    let names = env::var("COMPOSE_ENV_FILES").unwrap_or_else(|_| ".env".into());
-    let mut value = None;
-    for path in names.split(',').map(|name| root.join(name)).filter(|path| path.is_file()) {
-        // What is not UTF-8 is Compose's to complain of.
-        value = lookup(&String::from_utf8_lossy(&fs_err::read(path)?), key).or(value);
+    let mut value = env::var(key).ok();
+    if value.is_none() {
+        for path in env_files(root).into_iter().filter(|path| path.is_file()) {
+            // What is not UTF-8 is Compose's to complain of.
+            value = lookup(&String::from_utf8_lossy(&fs_err::read(path)?), key).or(value);
+        }
     }
     Ok(value.filter(|value| !value.is_empty()))
 }
 
-/// The last value of `key` in a .env text: `export`, quotes, comments, CRLF and
-/// a byte-order mark are understood, interpolation is not.
+/// .env, or those that COMPOSE_ENV_FILES names instead.
+fn env_files(root: &Path) -> Vec<PathBuf> {
+    let names = env::var("COMPOSE_ENV_FILES").unwrap_or_else(|_| ".env".into());
+    names.split(',').map(|name| root.join(name)).collect()
+}
+
+/// The last value of `key` in a .env text.
 fn lookup(text: &str, key: &str) -> Option<String> {
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    let mut values = lines.rev().filter_map(|line| {
-        let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
-        (name.trim() == key).then(|| value.trim())
-    });
-    values.next().map(|value| match value.chars().next() {
-        Some(quote @ ('"' | '\'')) => value[1..].split(quote).next().unwrap_or_default().to_owned(),
-        _ => value.split(" #").next().unwrap_or_default().trim_end().to_owned(),
-    })
+    let values = entries(text).filter(|(name, _)| *name == key);
+    values.last().map(|(_, value)| value.to_owned())
 }
 
 /// The names that a .env text sets, in order, with whether their values are empty.
 pub fn keys(text: &str) -> Vec<(String, bool)> {
-    let with_value = |name: String| {
-        let empty = lookup(text, &name).is_none_or(|value| value.is_empty());
-        (name, empty)
-    };
-    names(text).map(with_value).collect()
+    entries(text).map(|(name, value)| (name.to_owned(), value.is_empty())).collect()
 }
 
-/// The values that the files in force instead of .env, or .env, set in `root`; of
+/// The values that the env files set in `root`, to be kept out of what is printed; of
 /// one that goes on over several lines each line.
 pub fn values(root: &Path) -> Vec<String> {
-    let files = env::var("COMPOSE_ENV_FILES").unwrap_or_else(|_| ".env".into());
-    let texts = files.split(',').filter_map(|name| fs_err::read(root.join(name)).ok());
+    let texts = env_files(root).into_iter().filter_map(|path| fs_err::read(path).ok());
     texts.flat_map(|text| values_of(&String::from_utf8_lossy(&text))).collect()
 }
 
 fn values_of(text: &str) -> Vec<String> {
-    let mut values: Vec<_> = names(text).filter_map(|name| lookup(text, &name)).collect();
     let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let goes_on = |line: &&str| {
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        !line.starts_with('#') && line.split_once('=').is_none_or(|(name, _)| !is_name(name.trim()))
-    };
-    let rest = text.lines().map(str::trim).filter(goes_on);
-    values.extend(rest.map(|line| line.trim_matches(['"', '\'']).to_owned()));
-    values
+    let goes_on = |line: &&str| assignment(line).is_none_or(|(name, _)| !is_name(name));
+    let rest = lines(text).filter(goes_on).map(|line| line.trim_matches(['"', '\'']));
+    entries(text).map(|(_, value)| value).chain(rest).map(str::to_owned).collect()
 }
 
-fn names(text: &str) -> impl Iterator<Item = String> + '_ {
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    lines.filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let (name, _) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
-        Some(name.trim().to_owned())
+/// The names and values in a .env text: `export`, quotes, comments, CRLF and a
+/// byte-order mark are understood, interpolation is not.
+fn entries(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    lines(text).filter_map(assignment).map(|(name, value)| {
+        let value = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => value[1..].split(quote).next(),
+            _ => value.split(" #").next().map(str::trim_end),
+        };
+        (name, value.unwrap_or_default())
     })
+}
+
+fn assignment(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+    Some((name.trim(), value.trim()))
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    lines.filter(|line| !line.starts_with('#'))
 }
 
 #[cfg(test)]
@@ -118,6 +115,8 @@ mod tests {
             ("KEY", None),
             ("# KEY=v", None),
             ("OTHER_KEY=v", None),
+            ("KEY='", Some("")),
+            ("KEY='a\" b' c", Some("a\" b")),
         ] {
             assert_eq!(lookup(text, "KEY").as_deref(), want, "{text:?}");
         }
@@ -128,6 +127,8 @@ mod tests {
         let text = "# A=1\nB=secret\nexport C=\nD=\"\" # none\n\nnonsense\n";
         let want = [("B", false), ("C", true), ("D", true)];
         assert_eq!(keys(text), want.map(|(name, empty)| (name.to_owned(), empty)));
+        let text = "\u{feff}A=1 # why\nA=2\nBASE64/+=\n\"quoted rest\"\n";
+        assert_eq!(values_of(text), ["1", "2", "", "BASE64/+=", "quoted rest"]);
         let several = "A=1\nB=\"un terminated\n-- next: line\nlast\"\n# none\n";
         assert_eq!(values_of(several), ["1", "un terminated", "-- next: line", "last"]);
     }
