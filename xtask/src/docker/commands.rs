@@ -21,17 +21,16 @@ impl Docker {
     /// Starts the services that this one depends on: Compose would replace its
     /// container first and only then wait for them.
     pub fn up_dependencies(&self, project: &Project) -> Vec<Invocation> {
-        let up = |wait: &[&str], names: &[String]| {
-            let args = ["up", "--detach", "--no-build"].iter().chain(wait).copied();
-            let args: Vec<&str> = args.chain(names.iter().map(String::as_str)).collect();
-            (!names.is_empty()).then(|| self.compose(&args))
-        };
-        let healthy = up(&["--wait", "--wait-timeout", "120"], &project.needs_healthy);
-        up(&[], &project.needs_started).into_iter().chain(healthy).collect()
+        let up = self.compose(&["up", "--detach", "--no-build"]);
+        let wait = up.clone().args(["--wait", "--wait-timeout", "120"]);
+        [(up, &project.needs_started), (wait, &project.needs_healthy)]
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(up, names)| up.args(names))
+            .collect()
     }
 
-    /// Creates, recreates or starts the container as needed, after what it
-    /// depends on.
+    /// Creates, recreates or starts the container as needed, after what it depends on.
     pub fn up(&self) -> Invocation {
         self.compose(&["up", "--detach", "--no-build", SERVICE])
     }
@@ -60,7 +59,7 @@ impl Docker {
         let added: Vec<&str> = self.added().into_iter().chain(overlay).collect();
         let own = self.files.iter().map(String::as_str).filter(|_| !added.is_empty());
         let files = own.chain(added.iter().copied()).flat_map(|name| ["--file", name]);
-        docker(["compose"].into_iter().chain(files).chain(args.iter().copied()))
+        docker(["compose"]).args(files).args(args.iter().copied())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Questions that are answered from inside a container.
 
-use std::time::Duration;
+use std::iter;
 
 use anyhow::Result;
 
@@ -34,24 +34,17 @@ impl Docker {
             }
             Python::Image { image, gpus, visible } => {
                 let visible = visible.map(|value| format!("CUDA_VISIBLE_DEVICES={value}"));
-                let visible = visible.iter().flat_map(|visible| ["--env", visible]);
-                let options: Vec<&str> =
-                    gpus.iter().flat_map(|gpus| gpu_options(gpus)).chain(visible).collect();
+                let mut options = gpus.map(gpu_options).unwrap_or_default();
+                options.extend(visible.iter().flat_map(|visible| ["--env", visible]));
                 throw_away(&options, image, "python3", &python)
             }
         };
         run.stdin(script, "a Python script")
     }
 
-    /// Runs a command for its output until `cap`, whatever its exit code.
-    pub fn output(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
-        self.answer_within(invocation, cap)
-    }
-
     /// What docker says where it can't start a container of `image` with `gpus`.
     pub fn gpu_refusal(&self, image: &str, gpus: &str) -> Result<Option<String>> {
-        let answer = self.answer(&try_gpus(image, gpus))?;
-        Ok((!started(&answer)).then_some(answer.stderr))
+        self.not_started(&try_gpus(image, gpus))
     }
 
     /// Why a container of `image` can't publish on `host:port`; none where it can.
@@ -61,26 +54,28 @@ impl Docker {
 
     /// Why a throw-away container can't be started; none where it can.
     pub fn refusal(&self, run: &Invocation) -> Result<Option<Failure>> {
-        let answer = self.answer(run)?;
-        let failure = || Failure::of_command(&run.to_string(), 1, &answer.stderr);
-        Ok((!started(&answer)).then(failure))
+        let said = self.not_started(run)?;
+        Ok(said.map(|said| Failure::of_command(&run.to_string(), 1, &said)))
+    }
+
+    /// What docker says where it can't start a container. One that was started only to
+    /// find no such program in it was started.
+    fn not_started(&self, run: &Invocation) -> Result<Option<String>> {
+        let Finished { code, stderr, .. } = self.answer(run)?;
+        let started = code == 0 || stderr.contains("executable file not found");
+        Ok((!started).then_some(stderr))
     }
 
     /// What a container sees of the engine's machine: the running `container`, or a
-    /// throw-away one of `image` or else of any image with a shell. None where there
-    /// is none.
+    /// throw-away one of `image` or else of any image with a shell, if there is one.
     pub fn machine(&self, container: Option<&Container>, image: Option<&Image>) -> Option<Machine> {
         let look = ["-c", host::LOOK];
-        let exec = container
-            .filter(|container| container.is("running"))
-            .map(|container| docker(["exec", &container.id, "sh"]).args(look));
-        let run = |image: &str| throw_away(&[], image, "sh", &look);
-        let own = exec.into_iter().chain(image.map(|image| run(&image.id)));
-        let any = std::iter::once_with(|| self.some_images().unwrap_or_default()).flatten();
-        own.chain(any.map(|id| run(&id))).find_map(|invocation| {
-            let answer = self.answer(&invocation).ok()?;
-            (answer.code == 0).then(|| Machine::parse(&answer.stdout))
-        })
+        let running = container.filter(|container| container.is("running")).into_iter();
+        let exec = running.map(|container| docker(["exec", &container.id, "sh"]).args(look));
+        let any = iter::once_with(|| self.some_images().unwrap_or_default()).flatten();
+        let images = image.map(|image| image.id.clone()).into_iter().chain(any);
+        exec.chain(images.map(|image| throw_away(&[], &image, "sh", &look)))
+            .find_map(|look| self.ask(&look).ok().map(|said| Machine::parse(&said)))
     }
 
     /// Whether the service answers now, asked the way its healthcheck asks, but
@@ -88,13 +83,8 @@ impl Docker {
     pub fn answers(&self, container: &Container) -> bool {
         container.healthcheck().is_some_and(|(command, timeout)| {
             let exec = docker(["exec", &container.id]).args(command);
-            let answer = self.answer_within(&exec, timeout.min(CAP));
+            let answer = self.output(&exec, timeout.min(CAP));
             answer.is_ok_and(|answer| answer.code == 0 && answer.timed_out.is_none())
         })
     }
-}
-
-/// Whether a container was started, if only to find no such program in it.
-fn started(run: &Finished) -> bool {
-    run.code == 0 || run.stderr.contains("executable file not found")
 }

@@ -1,12 +1,10 @@
 //! The only module that builds docker commands.
 //!
-//! What changes something is returned as an [`Invocation`] ([`commands`]), so that
-//! a plan can hold it; questions are asked here ([`query`], [`exec`]) and answered
-//! with typed models. Each fails where docker can't be run or the engine does not
-//! answer; known causes are named.
+//! What changes something is an [`Invocation`] ([`commands`]), so that a plan can hold
+//! it. Questions ([`query`], [`exec`]) return typed models; each fails where docker
+//! can't be run or the engine does not answer, and names known causes.
 
 pub mod commands;
-mod disk;
 mod exec;
 pub mod files;
 mod host;
@@ -22,10 +20,9 @@ use std::time::Duration;
 use anyhow::Result;
 use xshell::Shell;
 
-pub use self::disk::CacheRecord;
 pub use self::exec::Python;
 pub use self::host::{Machine, card_beside, card_here};
-pub use self::model::{Container, Engine, Image};
+pub use self::model::{CacheRecord, Container, Engine, Image};
 pub use self::project::Project;
 pub use self::query::{NamedImage, recent_enough};
 use crate::error::Failure;
@@ -68,7 +65,6 @@ impl Docker {
     }
 
     /// The same for compose files that are known.
-    /// Fails when this process has no working directory.
     pub fn with_files(root: PathBuf, files: Vec<String>) -> Result<Docker> {
         let sh = Shell::new()?;
         sh.change_dir(&root);
@@ -91,7 +87,7 @@ impl Docker {
         Docker { added: file.filter(wanted).map(str::to_owned), ..self.clone() }
     }
 
-    /// Whether the user's own compose files hold this one.
+    /// Whether the user's own compose files include this one.
     pub fn names(&self, file: &str) -> bool {
         self.files.iter().any(|own| own == file)
     }
@@ -106,31 +102,29 @@ impl Docker {
         process::shown(&self.sh, invocation)
     }
 
-    /// Runs a command that must not stop halfway: half a swap would leave nothing
-    /// that serves.
+    /// Runs a command that must not stop halfway: half a swap would serve nothing.
     pub fn change(&self, invocation: &Invocation) -> Result<()> {
         process::to_its_end(&self.sh, invocation, GRACE, self.log.as_deref())
     }
 
-    /// Runs a short command without showing its output; false where the engine
-    /// refuses.
+    /// Runs a short command without showing its output; false where it fails.
     pub fn quietly(&self, invocation: &Invocation) -> Result<bool> {
         Ok(self.answer(invocation)?.code == 0)
     }
 
-    /// An answer that has to be a success.
-    fn ask(&self, invocation: &Invocation) -> Result<Finished> {
-        self.answer(invocation)?.success(invocation)
+    /// What a question that has to succeed prints on stdout.
+    fn ask(&self, question: &Invocation) -> Result<String> {
+        Ok(self.answer(question)?.success(question)?.stdout.trim().to_owned())
     }
 
     /// An answer with any exit code.
-    fn answer(&self, invocation: &Invocation) -> Result<Finished> {
-        self.answer_within(invocation, CAP)?.in_time(invocation)
+    fn answer(&self, question: &Invocation) -> Result<Finished> {
+        self.output(question, CAP)?.in_time(question)
     }
 
-    /// What is said until the end or `cap`. A throw-away container is removed also
-    /// where its docker was killed.
-    fn answer_within(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
+    /// What a command prints until its end or `cap`, with any exit code. A throw-away
+    /// container is removed also where its docker was killed.
+    pub fn output(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
         let said = process::capture(&self.sh, invocation, cap);
         if let Some(name) = invocation.value_of("--name")
             && !said.as_ref().is_ok_and(|said| said.timed_out.is_none())

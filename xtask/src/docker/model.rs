@@ -1,16 +1,25 @@
 //! What the engine says about containers, images and itself (Docker Engine API).
+//!
+//! What is asked for often is typed. The rest stays JSON, in which a missing key reads
+//! as the `null` that the engine writes for an empty list or map.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The engine writes `null` for an empty list or map.
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+/// Reads the JSON that `command` printed; warnings may stand on lines before it.
+pub fn from_json<T: DeserializeOwned>(said: &str, command: &str) -> Result<T> {
+    let warnings = said.split_inclusive('\n').take_while(|line| !line.starts_with(['[', '{']));
+    let json = &said[warnings.map(str::len).sum()..];
+    serde_json::from_str(json).with_context(|| format!("reading what `{command}` printed"))
+}
+
+/// The elements of a JSON list; none where it is `null`.
+pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 /// The service's container, as `docker container inspect` prints it.
@@ -25,61 +34,23 @@ pub struct Container {
     pub state: State,
     /// Restarts by the engine since it was last started by hand.
     pub restart_count: u64,
-    pub config: Config,
-    pub host_config: HostConfig,
+    config: Value,
+    host_config: Value,
     network_settings: Value,
 }
 
+/// Times are in RFC 3339; a container that never ended did so in year 1.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct State {
     /// created, running, paused, restarting, exited or dead.
     pub status: String,
-    /// Process id of its first process, on the engine's machine; 0 if it has none.
+    /// Of its first process, on the engine's machine; 0 if it has none.
     pub pid: u64,
     pub exit_code: i64,
-    /// RFC 3339.
     pub started_at: String,
-    /// RFC 3339; year 1 where it never ended.
     pub finished_at: String,
-    health: Option<Health>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Health {
-    status: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct Config {
-    /// The name by which its image was asked for.
-    image: String,
-    #[serde(deserialize_with = "nullable")]
-    labels: BTreeMap<String, String>,
-    healthcheck: Option<Healthcheck>,
-}
-
-/// `Test` is `["CMD", …]`, `["CMD-SHELL", line]` or `["NONE"]`, `Timeout`
-/// nanoseconds with 0 for the default of 30 s.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Healthcheck {
-    #[serde(deserialize_with = "nullable")]
-    test: Vec<String>,
-    timeout: u64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct HostConfig {
-    port_bindings: Value,
-    #[serde(deserialize_with = "nullable")]
-    device_requests: Vec<Value>,
-    #[serde(deserialize_with = "nullable")]
-    devices: Vec<Value>,
-    runtime: String,
+    health: Value,
 }
 
 impl Container {
@@ -89,12 +60,12 @@ impl Container {
 
     /// Name of its compose project.
     pub fn project(&self) -> &str {
-        self.config.labels.get("com.docker.compose.project").map_or("", String::as_str)
+        self.config["Labels"]["com.docker.compose.project"].as_str().unwrap_or_default()
     }
 
     /// The name by which its image was asked for, with a tag.
     pub fn image_name(&self) -> String {
-        with_tag(&self.config.image)
+        with_tag(self.config["Image"].as_str().unwrap_or_default())
     }
 
     /// Whether its state is `status`, in the engine's word.
@@ -104,20 +75,21 @@ impl Container {
 
     /// starting, healthy or unhealthy; none without a healthcheck.
     pub fn health(&self) -> Option<&str> {
-        self.state.health.as_ref().map(|health| &*health.status).filter(|health| *health != "none")
+        self.state.health["Status"].as_str().filter(|health| *health != "none")
     }
 
     /// The healthcheck's command line and how long it may take.
-    pub fn healthcheck(&self) -> Option<(Vec<String>, Duration)> {
-        let Healthcheck { test, timeout } = self.config.healthcheck.as_ref()?;
-        let (kind, command) = test.split_first()?;
-        let command = match &**kind {
-            "CMD" => command.to_vec(),
-            "CMD-SHELL" => [&["/bin/sh".to_owned(), "-c".to_owned()], command].concat(),
+    pub fn healthcheck(&self) -> Option<(Vec<&str>, Duration)> {
+        let check = &self.config["Healthcheck"];
+        let test: Vec<&str> = list(&check["Test"]).filter_map(Value::as_str).collect();
+        let command = match test.split_first()? {
+            (&"CMD", command) => command.to_vec(),
+            (&"CMD-SHELL", line) => [&["/bin/sh", "-c"], line].concat(),
             _ => return None,
         };
-        let timeout = if *timeout > 0 { *timeout } else { 30_000_000_000 };
-        Some((command, Duration::from_nanos(timeout)))
+        // In nanoseconds, with 0 for the engine's default.
+        let timeout = check["Timeout"].as_u64().filter(|timeout| *timeout > 0);
+        Some((command, timeout.map_or(Duration::from_secs(30), Duration::from_nanos)))
     }
 
     /// `host:port` of its published ports, on the engine's machine.
@@ -127,23 +99,23 @@ impl Container {
 
     /// `host:port` that it publishes whenever it runs.
     pub fn requested_addresses(&self) -> Vec<String> {
-        addresses(&self.host_config.port_bindings)
+        addresses(&self.host_config["PortBindings"])
     }
 
     /// Whether it was created with NVIDIA GPUs: by a device request (`--gpus`,
     /// Compose's reservation), the runtime `nvidia`, or device nodes by name.
     pub fn has_gpus(&self) -> bool {
-        let HostConfig { device_requests, devices, runtime, .. } = &self.host_config;
-        !device_requests.is_empty()
-            || runtime == "nvidia"
-            || devices.iter().filter_map(|d| d["PathOnHost"].as_str()).any(is_gpu_node)
+        let host = &self.host_config;
+        let mut nodes = list(&host["Devices"]).filter_map(|device| device["PathOnHost"].as_str());
+        list(&host["DeviceRequests"]).next().is_some()
+            || host["Runtime"] == "nvidia"
+            || nodes.any(is_gpu_node)
     }
 }
 
-/// Of a map from container ports to lists of bindings, or null.
+/// Of a map from container ports to lists of bindings.
 fn addresses(ports: &Value) -> Vec<String> {
-    let ports = ports.as_object().into_iter().flat_map(|ports| ports.values());
-    let bindings = ports.filter_map(Value::as_array).flatten();
+    let bindings = ports.as_object().into_iter().flatten().flat_map(|(_, port)| list(port));
     bindings.filter_map(|b| Some(address(b["HostIp"].as_str()?, b["HostPort"].as_str()?))).collect()
 }
 
@@ -172,10 +144,13 @@ pub struct Image {
     pub repo_tags: Vec<String>,
     /// RFC 3339.
     pub created: String,
-    #[serde(deserialize_with = "nullable")]
     config: Value,
     #[serde(rename = "RootFS")]
     root_fs: Value,
+}
+
+fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Image {
@@ -193,12 +168,9 @@ impl Image {
 
     fn own_config(&self) -> Value {
         let mut config = self.config.clone();
-        let labels = match config["Labels"].take() {
-            Value::Object(labels) => labels,
-            _ => serde_json::Map::new(),
-        };
+        let labels = config["Labels"].as_object().cloned().unwrap_or_default();
         let own = labels.into_iter().filter(|(key, _)| !key.starts_with("com.docker.compose."));
-        config["Labels"] = Value::Object(own.collect());
+        config["Labels"] = own.collect();
         config
     }
 }
@@ -216,21 +188,18 @@ pub struct Engine {
     /// Bytes of memory of its machine; 0 where it does not say.
     #[serde(rename = "MemTotal")]
     pub memory: u64,
-    #[serde(deserialize_with = "nullable")]
-    runtimes: BTreeMap<String, Value>,
+    runtimes: Value,
     /// CDI devices, listed from Engine 28 on.
-    #[serde(deserialize_with = "nullable")]
-    discovered_devices: Vec<Value>,
-    #[serde(deserialize_with = "nullable")]
-    driver_status: Vec<(String, String)>,
+    discovered_devices: Value,
+    driver_status: Value,
     client_info: Value,
 }
 
 impl Engine {
     /// Whether it says that it can hand out NVIDIA GPUs.
     pub fn lists_gpus(&self) -> bool {
-        let mut devices = self.discovered_devices.iter().filter_map(|device| device["ID"].as_str());
-        self.runtimes.contains_key("nvidia") || devices.any(|id| id.starts_with("nvidia.com/gpu"))
+        let mut ids = list(&self.discovered_devices).filter_map(|device| device["ID"].as_str());
+        self.runtimes.get("nvidia").is_some() || ids.any(|id| id.starts_with("nvidia.com/gpu"))
     }
 
     /// Whether its machine is WSL2, where no card shows on the PCI bus.
@@ -241,32 +210,60 @@ impl Engine {
     /// Whether images are stored by containerd: BuildKit's cache then shares its
     /// records among all images.
     pub fn has_containerd_store(&self) -> bool {
-        let mut status = self.driver_status.iter();
-        status.any(|(key, value)| key == "driver-type" && value.contains("containerd"))
+        let mut types = list(&self.driver_status).filter(|pair| pair[0] == "driver-type");
+        types.any(|pair| pair[1].as_str().is_some_and(|value| value.contains("containerd")))
     }
 
     /// The version of a plugin of this machine's docker CLI.
     pub fn plugin(&self, name: &str) -> Option<&str> {
-        let plugins = self.client_info["Plugins"].as_array()?;
-        plugins.iter().find(|plugin| plugin["Name"] == name)?["Version"].as_str()
+        let mut plugins = list(&self.client_info["Plugins"]);
+        plugins.find(|plugin| plugin["Name"] == name)?["Version"].as_str()
     }
+}
+
+/// One record of the build cache.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CacheRecord {
+    pub id: String,
+    /// Whether an image has its layer too.
+    pub shared: bool,
+}
+
+/// The build cache, from `docker buildx du --verbose`: a block of `key: value`
+/// lines a record (buildx, `commands/diskusage.go`). `docker system df` says the
+/// same as JSON, but takes half a minute where one image has 8 GB.
+pub fn build_cache(text: &str) -> Vec<CacheRecord> {
+    let mut records: Vec<CacheRecord> = Vec::new();
+    for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
+        match (key, value.trim(), records.last_mut()) {
+            ("ID", id, _) => records.push(CacheRecord { id: id.into(), shared: false }),
+            // The sum below the records has this key too, with a size.
+            ("Shared", "true", Some(record)) => record.shared = true,
+            _ => {}
+        }
+    }
+    records
+}
+
+/// What a prune says it has freed, such as `7.29GB`, in its last line.
+pub fn freed(text: &str) -> Option<&str> {
+    text.lines().rev().find_map(|line| line.strip_prefix("Total:")).map(str::trim)
 }
 
 /// The containers that `docker compose --dry-run up` says it would recreate, in
 /// lines such as ` DRY-RUN MODE -  Container p-backend-1  Recreate`.
 pub fn recreated(dry_run: &str) -> Vec<String> {
-    let lines = dry_run.lines().filter_map(|line| line.split_once("Container "));
-    let words = lines.map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>());
-    words
-        .filter(|words| words.get(1) == Some(&"Recreate"))
-        .map(|words| words[0].to_owned())
-        .collect()
+    let mut names = Vec::new();
+    for (_, rest) in dry_run.lines().filter_map(|line| line.split_once("Container ")) {
+        if let [name, "Recreate", ..] = rest.split_whitespace().collect::<Vec<_>>()[..] {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::de::DeserializeOwned;
-
     use super::*;
 
     fn read<T: DeserializeOwned>(json: &str) -> T {
@@ -416,5 +413,26 @@ mod tests {
             assert_eq!(with_tag(name), want);
         }
         assert_eq!((address("::1", "80"), address("", "80")), ("[::1]:80".into(), ":80".into()));
+    }
+
+    #[test]
+    fn build_cache_records_are_read() {
+        let text = "ID:\t\ta\nMutable:\tfalse\nShared:\t\ttrue\nSize:\t\t7.29GB\nDescription:\tRUN echo Shared: x\n\n\
+                    ID:\t\tb\nParent:\t\ta,x\nShared:\t\tfalse\n\nShared:\t\t7.29GB\nTotal:\t\t7.3GB\n";
+        let record = |id: &str, shared| CacheRecord { id: id.into(), shared };
+        assert_eq!(build_cache(text), [record("a", true), record("b", false)]);
+        assert!(build_cache("").is_empty());
+        assert_eq!((freed(text), freed("")), (Some("7.3GB"), None));
+    }
+
+    #[test]
+    fn warnings_before_json_are_passed_over() {
+        for said in ["{}", "time=\"x\" level=warning\n WARNING: {\n{}\n"] {
+            assert_eq!(from_json::<Value>(said, "x").unwrap(), serde_json::json!({}), "{said}");
+        }
+        assert_eq!(from_json::<Vec<Image>>("warning\n[]", "x").unwrap(), []);
+        let error = from_json::<Value>("no answer", "docker x").unwrap_err();
+        assert_eq!(crate::error::kind(&error), crate::error::Kind::NoAnswer);
+        assert!(crate::error::line(&error).starts_with("reading what `docker x` printed: "));
     }
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use anyhow::Result;
+use serde_json::Value;
 
 use super::SERVICE;
-use super::model::{address, is_gpu_node, with_tag};
+use super::model::{address, from_json, is_gpu_node, list, with_tag};
 use crate::error::Failure;
 use crate::image::inputs::Build;
 
@@ -36,75 +35,37 @@ pub struct Project {
     pub values: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Config {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    services: BTreeMap<String, Value>,
-}
-
-/// A service in Compose's normal form. What has many forms is kept as JSON.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Service {
-    image: Option<String>,
-    platform: Value,
-    build: Option<Map<String, Value>>,
-    ports: Vec<Port>,
-    depends_on: BTreeMap<String, Dependency>,
-    environment: Option<BTreeMap<String, Value>>,
-    deploy: Value,
-    gpus: Value,
-    devices: Value,
-    runtime: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Port {
-    host_ip: Option<String>,
-    published: Option<String>,
-    protocol: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Dependency {
-    condition: String,
-}
-
 impl Project {
     /// Parses the JSON that `docker compose config --format json` prints.
     /// Fails when it isn't that, or the project has no service `backend`.
     pub fn parse(json: &str) -> Result<Project> {
-        const READING: &str = "reading what `docker compose config` printed";
-        let mut config: Config = serde_json::from_str(json).context(READING)?;
-        let Some(service) = config.services.remove(SERVICE) else {
-            let others: Vec<_> = config.services.keys().map(String::as_str).collect();
+        let config: Value = from_json(json, "docker compose config")?;
+        let services = entries(&config["services"]);
+        let Some((_, service)) = services.clone().find(|(name, _)| *name == SERVICE) else {
+            let others: Vec<_> = services.map(|(name, _)| name.as_str()).collect();
             let others = others.join(", ");
             return Err(Failure::new(format!("the compose file has no service `{SERVICE}`"))
                 .advice(format!("name the service `{SERVICE}`; the file has: {others}"))
                 .into());
         };
-        let service: Service = serde_json::from_value(service).context(READING)?;
-        let gpus = service.gpus();
-        let environment = service.environment.unwrap_or_default();
-        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let name = text(&config["name"]).unwrap_or_default();
+        let environment = &service["environment"];
         let needs = |condition: &str| {
-            let all = service.depends_on.iter().filter(|(_, how)| how.condition == condition);
-            all.map(|(name, _)| name.clone()).collect()
+            let all = entries(&service["depends_on"]);
+            all.filter(|(_, how)| how["condition"] == condition)
+                .map(|(name, _)| name.clone())
+                .collect()
         };
         Ok(Project {
-            image: with_tag(&service.image.unwrap_or_else(|| default_image(&config.name))),
-            ports: service.ports.iter().filter_map(published).collect(),
-            build: service.build.map(|build| read_build(build, service.platform)),
+            image: with_tag(&text(&service["image"]).unwrap_or_else(|| default_image(&name))),
+            ports: list(&service["ports"]).filter_map(published).collect(),
+            build: read_build(service),
             needs_started: needs("service_started"),
             needs_healthy: needs("service_healthy"),
-            gpus,
-            visible_devices: environment.get("CUDA_VISIBLE_DEVICES").and_then(text),
-            values: environment.values().filter_map(text).collect(),
-            name: config.name,
+            gpus: gpus(service),
+            visible_devices: text(&environment["CUDA_VISIBLE_DEVICES"]),
+            values: entries(environment).filter_map(|(_, value)| text(value)).collect(),
+            name,
         })
     }
 
@@ -115,72 +76,69 @@ impl Project {
     }
 }
 
-impl Service {
-    /// By a reservation or `gpus:`, the runtime `nvidia`, or device nodes by name.
-    fn gpus(&self) -> Option<String> {
-        let reserved = &self.deploy["resources"]["reservations"]["devices"];
-        let requests = [reserved, &self.gpus].into_iter().filter_map(Value::as_array).flatten();
-        let request = requests.into_iter().find(|request| {
-            let is_gpu = |word: &Value| ["gpu", "nvidia"].iter().any(|gpu| word == gpu);
-            request["driver"] == "nvidia"
-                || request["capabilities"].as_array().is_none_or(|words| words.iter().any(is_gpu))
-        });
-        if let Some(request) = request {
-            let ids = request["device_ids"].as_array().into_iter().flatten();
-            let ids: Vec<_> = ids.filter_map(Value::as_str).collect();
-            return Some(match request["count"].as_i64() {
-                _ if !ids.is_empty() => format!("\"device={}\"", ids.join(",")),
-                Some(count @ 1..) => count.to_string(),
-                _ => "all".to_owned(),
-            });
-        }
-        let mut devices = self.devices.as_array().into_iter().flatten();
-        let by_name = devices.any(|device| {
-            let source = device["source"].as_str().or(device.as_str()).unwrap_or_default();
-            is_gpu_node(source) || source.starts_with("nvidia.com/gpu")
-        });
-        (by_name || self.runtime.as_deref() == Some("nvidia")).then(|| "all".to_owned())
-    }
+/// The entries of a JSON map; none where it is `null`.
+fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> + Clone {
+    value.as_object().into_iter().flatten()
 }
 
-fn published(port: &Port) -> Option<String> {
-    if port.protocol.as_deref() == Some("udp") {
-        return None;
-    }
-    let number = port.published.as_ref()?.parse::<u16>().ok().filter(|number| *number > 0)?;
-    Some(address(port.host_ip.as_deref().unwrap_or("0.0.0.0"), &number.to_string()))
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
-fn read_build(mut build: Map<String, Value>, platform: Value) -> Build {
+/// By a reservation or `gpus:`, the runtime `nvidia`, or device nodes by name.
+fn gpus(service: &Value) -> Option<String> {
+    let reserved = &service["deploy"]["resources"]["reservations"]["devices"];
+    let request = list(reserved).chain(list(&service["gpus"])).find(|request| {
+        let is_gpu = |word: &Value| word == "gpu" || word == "nvidia";
+        request["driver"] == "nvidia"
+            || request["capabilities"].as_array().is_none_or(|words| words.iter().any(is_gpu))
+    });
+    if let Some(request) = request {
+        let ids: Vec<_> = list(&request["device_ids"]).filter_map(Value::as_str).collect();
+        return Some(match request["count"].as_i64() {
+            _ if !ids.is_empty() => format!("\"device={}\"", ids.join(",")),
+            Some(count @ 1..) => count.to_string(),
+            _ => "all".to_owned(),
+        });
+    }
+    let by_name = list(&service["devices"]).any(|device| {
+        let source = device["source"].as_str().or(device.as_str()).unwrap_or_default();
+        is_gpu_node(source) || source.starts_with("nvidia.com/gpu")
+    });
+    (by_name || service["runtime"] == "nvidia").then(|| "all".to_owned())
+}
+
+fn published(port: &Value) -> Option<String> {
+    let number = port["published"].as_str()?.parse::<u16>().ok().filter(|number| *number > 0)?;
+    let host = port["host_ip"].as_str().unwrap_or("0.0.0.0");
+    (port["protocol"] != "udp").then(|| address(host, &number.to_string()))
+}
+
+fn read_build(service: &Value) -> Option<Build> {
+    let mut arguments = service["build"].as_object()?.clone();
+    let mut take = |key: &str| arguments.remove(key).unwrap_or_default();
     // Where the cache lies changes nothing in the image.
     for key in ["cache_from", "cache_to", "no_cache", "pull"] {
-        build.remove(key);
+        take(key);
     }
-    let mut take = |key: &str| build.remove(key).unwrap_or_default();
-    let text = |value: Value| value.as_str().map(str::to_owned);
-    let context = text(take("context")).unwrap_or_default();
-    let dockerfile = text(take("dockerfile"));
-    let (tags, additional) = (take("tags"), take("additional_contexts"));
-    build.insert("platform".to_owned(), platform);
-    let is_inline = build.get("dockerfile_inline").is_some_and(|inline| !inline.is_null());
+    let (context, dockerfile, tags) = (take("context"), take("dockerfile"), take("tags"));
     let is_known = |context: &String| context.contains("://") || Path::new(context).is_dir();
-    Build {
-        context,
-        additional_contexts: serde_json::from_value::<BTreeMap<String, String>>(additional)
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|(_, context)| is_known(context))
-            .collect(),
+    let additional: BTreeMap<_, _> =
+        serde_json::from_value(take("additional_contexts")).unwrap_or_default();
+    arguments.insert("platform".to_owned(), service["platform"].clone());
+    let is_inline = arguments.get("dockerfile_inline").is_some_and(|inline| !inline.is_null());
+    Some(Build {
+        context: text(&context).unwrap_or_default(),
+        additional_contexts: additional.into_iter().filter(|(_, at)| is_known(at)).collect(),
         tags: serde_json::from_value(tags).unwrap_or_default(),
-        dockerfile: dockerfile.filter(|_| !is_inline),
-        arguments: Value::Object(build),
-    }
+        dockerfile: text(&dockerfile).filter(|_| !is_inline),
+        arguments: arguments.into(),
+    })
 }
 
 /// The name Compose gives an image that has none (`api.Separator` in its source).
 fn default_image(project: &str) -> String {
-    let compatible =
-        env::var("COMPOSE_COMPATIBILITY").is_ok_and(|value| ["1", "true"].contains(&&*value));
+    let compatible = env::var("COMPOSE_COMPATIBILITY").is_ok_and(|on| on == "1" || on == "true");
     format!("{project}{}{SERVICE}", if compatible { "_" } else { "-" })
 }
 
@@ -209,13 +167,22 @@ mod tests {
 
         assert_eq!(parse(r#"{"image":"registry:5000/x"}"#).image, "registry:5000/x:latest");
         assert_eq!(parse(r#"{"image":"x:1"}"#).image, "x:1");
-        let ports = r#"{"ports":[{"target":9,"published":"80"},{"host_ip":"::1","published":"81"},{"target":9},{"published":"1-2"}]}"#;
+        let ports = r#"{"ports":[{"target":9,"published":"80"},{"host_ip":"::1","published":"81"},{"target":9},{"published":"1-2"},{"published":"0"},{"published":"82","protocol":"udp"}]}"#;
         assert_eq!(parse(ports).ports, ["0.0.0.0:80", "[::1]:81"]);
         assert_eq!(parse(r#"{"image":"x"}"#).build, None);
         let needs = parse(
             r#"{"depends_on":{"db":{"condition":"service_healthy"},"log":{"condition":"service_started"}}}"#,
         );
         assert_eq!((&*needs.needs_started[0], &*needs.needs_healthy[0]), ("log", "db"));
+        let environment = parse(r#"{"environment":{"A":"x","B":null,"CUDA_VISIBLE_DEVICES":"1"}}"#);
+        assert_eq!(environment.values, ["x", "1"]);
+        assert_eq!(environment.visible_devices.as_deref(), Some("1"));
+        let named = parse(r#"{"image":"x","build":{"context":"/r","tags":["y","z:1"]}}"#);
+        assert_eq!(named.image_names().collect::<Vec<_>>(), ["x:latest", "y:latest", "z:1"]);
+        let contexts = r#"{"a":"/nonexistent","b":"/","c":"https://x/y.git"}"#;
+        let contexts = parse(&format!(r#"{{"build":{{"additional_contexts":{contexts}}}}}"#));
+        let contexts = contexts.build.unwrap().additional_contexts;
+        assert_eq!(contexts.keys().collect::<Vec<_>>(), ["b", "c"]);
         let inline = parse(
             r#"{"build":{"context":"/r","dockerfile":"Dockerfile","dockerfile_inline":"FROM x"}}"#,
         );
@@ -238,13 +205,13 @@ mod tests {
             (r#"{"gpus":[{"count":-1}]}"#.to_owned(), Some("all")),
             (r#"{"runtime":"nvidia"}"#.to_owned(), Some("all")),
             (r#"{"devices":[{"source":"/dev/nvidia0"}]}"#.to_owned(), Some("all")),
+            (r#"{"devices":["nvidia.com/gpu=all"]}"#.to_owned(), Some("all")),
+            (r#"{"devices":[{"source":"/dev/snd"}],"runtime":"runc"}"#.to_owned(), None),
+            (reserved(r#"{"count":0,"capabilities":["nvidia"]}"#), Some("all")),
             (r#"{"deploy":{"resources":{"reservations":{"devices":null}}}}"#.to_owned(), None),
         ] {
-            assert_eq!(
-                serde_json::from_str::<Service>(&service).unwrap().gpus().as_deref(),
-                want,
-                "{service}"
-            );
+            let read: Value = serde_json::from_str(&service).unwrap();
+            assert_eq!(gpus(&read).as_deref(), want, "{service}");
         }
     }
 

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use serde::de::DeserializeOwned;
 
 use super::commands::{docker, prune_build_cache};
-use super::{Container, Docker, Engine, Image, MIN_COMPOSE, Project, SERVICE, disk, model};
+use super::model::{self, from_json};
+use super::{CacheRecord, Container, Docker, Engine, Image, MIN_COMPOSE, Project, SERVICE};
 use crate::error::Failure;
 
 /// A name of an image on the engine.
@@ -18,9 +19,9 @@ pub struct NamedImage {
 
 impl Docker {
     pub fn engine(&self) -> Result<Engine> {
-        let answer = self.ask(&docker(["info", "--format", "{{json .}}"]))?;
-        let engine: Engine =
-            serde_json::from_str(&answer.stdout).context("reading what `docker info` printed")?;
+        let info = docker(["info", "--format", "{{json .}}"]);
+        let answer = self.answer(&info)?.success(&info)?;
+        let engine: Engine = from_json(&answer.stdout, "docker info")?;
         // Older CLIs exit with 0 although the engine does not answer.
         if engine.id.is_empty() {
             let said = answer.stderr + &answer.stdout;
@@ -31,21 +32,19 @@ impl Docker {
 
     pub fn compose_version(&self) -> Result<String> {
         // Without options: a CLI that lacks the plugin would complain of those.
-        let answer = self.ask(&docker(["compose", "version"]))?.stdout;
+        let answer = self.ask(&docker(["compose", "version"]))?;
         let version = answer.split_whitespace().last().unwrap_or_default();
         Ok(version.trim_start_matches('v').to_owned())
     }
 
     pub fn buildx_version(&self) -> Result<String> {
-        Ok(self.ask(&docker(["buildx", "version"]))?.stdout.trim().to_owned())
+        self.ask(&docker(["buildx", "version"]))
     }
 
-    /// Where the engine is, such as `unix:///var/run/docker.sock`; no engine
-    /// needs to answer for that.
-    /// Fails when the context that is chosen does not exist.
+    /// Where the engine is, such as `unix:///var/run/docker.sock`, whether it answers
+    /// or not. Fails when the context that is chosen does not exist.
     pub fn endpoint(&self) -> Result<String> {
-        let inspect = docker(["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
-        Ok(self.ask(&inspect)?.stdout.trim().to_owned())
+        self.ask(&docker(["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]))
     }
 
     /// Fails when the compose files are missing or wrong, or have no service `backend`.
@@ -54,6 +53,7 @@ impl Docker {
         if answer.code == 0 {
             return Project::parse(&answer.stdout);
         }
+        let failure = Failure::of_command("docker compose config", answer.code, &answer.stderr);
         let failure = match self.compose_version() {
             Ok(version) if !recent_enough(&version) => Failure::new(format!(
                 "Docker Compose {version} is too old: {}.{} or newer is needed",
@@ -61,14 +61,8 @@ impl Docker {
             ))
             .advice("docs.docker.com/compose/install tells how to upgrade it")
             .hint("cargo xtask up --setup   # on Debian and Ubuntu"),
-            _ => {
-                let failure =
-                    Failure::of_command("docker compose config", answer.code, &answer.stderr);
-                match failure.is_known() {
-                    true => failure,
-                    false => failure.advice("mend the compose file or .env where it says"),
-                }
-            }
+            _ if failure.is_known() => failure,
+            _ => failure.advice("mend the compose file or .env where it says"),
         };
         Err(failure).context("reading the compose files")
     }
@@ -81,8 +75,7 @@ impl Docker {
         let filters = filters.chain([label("service", SERVICE), label("oneoff", "False")]);
         let list = docker(["ps", "--all", "--quiet", "--no-trunc"])
             .args(filters.flat_map(|filter| ["--filter".to_owned(), filter]));
-        let ids = self.ask(&list)?.stdout;
-        self.inspect("container", &ids.split_whitespace().collect::<Vec<_>>())
+        self.inspect("container", &self.ask(&list)?.split_whitespace().collect::<Vec<_>>())
     }
 
     /// The service's container in any state; the oldest where there are several.
@@ -106,40 +99,39 @@ impl Docker {
             return Ok(Vec::new());
         }
         let inspect = docker([kind, "inspect"]).args(references.iter().copied());
-        let answer = self.answer(&inspect)?;
-        let (none, said) = (format!("no such {kind}"), answer.stderr.to_lowercase());
-        let mut complaints = said.lines().filter(|line| !line.trim().is_empty()).peekable();
-        let gone = complaints.peek().is_some() && complaints.all(|line| line.contains(&none));
-        let answer = if gone { answer } else { answer.success(&inspect)? };
-        if answer.stdout.trim().is_empty() {
-            return Ok(Vec::new());
+        let mut answer = self.answer(&inspect)?;
+        // Warnings may stand beside it.
+        if !answer.stderr.to_lowercase().contains(&format!("no such {kind}")) {
+            answer = answer.success(&inspect)?;
         }
-        serde_json::from_str(&answer.stdout).with_context(|| format!("reading `{inspect}`"))
+        match answer.stdout.trim() {
+            "" => Ok(Vec::new()),
+            json => from_json(json, &inspect.to_string()),
+        }
     }
 
     /// The images whose names match `pattern`, such as `localhost/xtask/*`.
     pub fn named_images(&self, pattern: &str) -> Result<Vec<NamedImage>> {
         let filter = format!("reference={pattern}");
         let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
-        let list = docker(["image", "ls", "--no-trunc", "--filter", &filter, "--format", format]);
-        let answer = self.ask(&list)?;
-        let pairs = answer.stdout.lines().filter_map(|line| line.split_once(' '));
+        let list = ["image", "ls", "--no-trunc", "--filter", &filter, "--format", format];
+        let answer = self.ask(&docker(list))?;
+        let pairs = answer.lines().filter_map(|line| line.split_once(' '));
         Ok(pairs.map(|(name, id)| NamedImage { name: name.into(), id: id.into() }).collect())
     }
 
     /// Ids of a few images on the engine, the newest first, in which a shell may be.
     pub fn some_images(&self) -> Result<Vec<String>> {
-        let format = "{{.ID}} {{.Size}}";
-        let answer = self.ask(&docker(["image", "ls", "--no-trunc", "--format", format]))?;
+        let list = ["image", "ls", "--no-trunc", "--format", "{{.ID}} {{.Size}}"];
+        let answer = self.ask(&docker(list))?;
         // Our records of what an image was built from are images of no size.
-        let images = answer.stdout.lines().filter_map(|line| line.split_once(' '));
+        let images = answer.lines().filter_map(|line| line.split_once(' '));
         let ids = images.filter(|(_, size)| *size != "0B").map(|(id, _)| id.to_owned());
         Ok(ids.take(5).collect())
     }
 
-    /// Names of the containers that Compose would recreate, the service's and
-    /// those it depends on: their configuration, .env or image is no longer
-    /// what they were created with.
+    /// Names of the containers that Compose would recreate, the service's and those it
+    /// depends on: their configuration, .env or image has changed since.
     ///
     /// Asked with the dependencies, as for [`Docker::up`]: up to Compose 2.26 at
     /// least, `--no-deps` gives the same service another configuration hash.
@@ -162,9 +154,9 @@ impl Docker {
         answer.map(|answer| answer.stdout + &answer.stderr).unwrap_or_default()
     }
 
-    pub fn build_cache(&self, cap: Duration) -> Result<Vec<disk::CacheRecord>> {
+    pub fn build_cache(&self, cap: Duration) -> Result<Vec<CacheRecord>> {
         let du = docker(["buildx", "du", "--verbose"]);
-        Ok(disk::build_cache(&self.answer_within(&du, cap)?.in_time(&du)?.stdout))
+        Ok(model::build_cache(&self.output(&du, cap)?.in_time(&du)?.stdout))
     }
 
     /// Removes records of the build cache by their ids, except those that others
@@ -172,8 +164,8 @@ impl Docker {
     pub fn prune_build_cache(&self, ids: &[String]) -> Result<String> {
         let prune = prune_build_cache(&ids.join("|"));
         // Removing gigabytes takes longer than any question.
-        let answer = self.answer_within(&prune, Duration::from_secs(300))?.in_time(&prune)?;
-        Ok(disk::freed(&answer.stdout).unwrap_or("0 B").to_owned())
+        let answer = self.output(&prune, Duration::from_secs(300))?.in_time(&prune)?;
+        Ok(model::freed(&answer.stdout).unwrap_or("0 B").to_owned())
     }
 }
 
