@@ -1,6 +1,6 @@
 //! The engine's machine, which may be another than this one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Container;
 
@@ -29,37 +29,33 @@ impl Machine {
     pub fn parse(text: &str) -> Machine {
         // "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu …", or
         // "… Open Kernel Module for x86_64  560.35.03  Release Build …".
-        let version = |word: &&str| {
+        let mut module = text.lines().filter(|line| line.starts_with("NVRM version:"));
+        let is_version = |word: &&str| {
             word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.')
         };
-        let module = text.lines().find(|line| line.starts_with("NVRM version:"));
+        // POSIX: "fuse-overlayfs 264212084 20371196 74914692 22% /".
+        let mut root = text.lines().filter(|line| line.ends_with(" /"));
+        let kilobytes = |line: &str| line.split_whitespace().rev().nth(2)?.parse::<u64>().ok();
         Machine {
             nvidia_card: text.lines().any(|line| line.trim() == NVIDIA),
             driver: module
-                .and_then(|line| line.split_whitespace().find(version))
+                .find_map(|line| line.split_whitespace().find(is_version))
                 .map(str::to_owned),
-            // POSIX: "fuse-overlayfs 264212084 20371196 74914692 22% /".
-            free: text
-                .lines()
-                .filter(|line| line.ends_with(" /"))
-                .find_map(|line| line.split_whitespace().rev().nth(2)?.parse::<u64>().ok())
-                .map(|kilobytes| kilobytes * 1024),
+            free: root.find_map(kilobytes).map(|kilobytes| kilobytes * 1024),
         }
     }
 }
 
-/// Whether an NVIDIA card is on the PCI bus of the machine that a container runs
-/// on, if that is this one: then this kernel has put the container's process
-/// into a control group that bears its id. None elsewhere, and where the bus
-/// does not tell.
+/// [`card_here`] if the container runs on this machine: this kernel has then put its
+/// process into a control group that bears its id. None elsewhere.
 pub fn card_beside(container: &Container) -> Option<bool> {
     let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", container.state.pid)).ok()?;
     let here = container.id.len() == 64 && groups.contains(&container.id);
-    if here { card_here() } else { None }
+    here.then(card_here)?
 }
 
-/// Whether an NVIDIA card is on this machine's PCI bus; none where the bus does
-/// not tell, as in WSL2, where a card is `/dev/dxg`.
+/// Whether an NVIDIA card is on this machine's PCI bus; none where the bus does not
+/// tell, as in WSL2, where a card is `/dev/dxg`.
 pub fn card_here() -> Option<bool> {
     card_on(Path::new("/"))
 }
@@ -70,9 +66,8 @@ fn card_on(root: &Path) -> Option<bool> {
         return None;
     }
     let devices = std::fs::read_dir(root.join("sys/bus/pci/devices")).ok()?;
-    let vendors: Option<Vec<String>> = devices
-        .map(|device| std::fs::read_to_string(device.ok()?.path().join("vendor")).ok())
-        .collect();
+    let vendor = |path: PathBuf| std::fs::read_to_string(path.join("vendor")).ok();
+    let vendors: Option<Vec<_>> = devices.map(|device| vendor(device.ok()?.path())).collect();
     let vendors = vendors.filter(|vendors| !vendors.is_empty())?;
     Some(vendors.iter().any(|vendor| vendor.trim() == NVIDIA))
 }

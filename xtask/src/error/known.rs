@@ -1,5 +1,5 @@
-//! The known failures of docker, of the NVIDIA driver and of builds, in the
-//! user's words: one table, so that each is recognised once.
+//! The known failures of docker, of the NVIDIA driver and of builds, in the user's
+//! words: each is recognised here and nowhere else.
 
 use super::{Failure, Kind, Remedy};
 
@@ -24,50 +24,40 @@ const START_ENGINE: &str = "sudo systemctl start docker   # or start Docker Desk
 #[rustfmt::skip]
 pub(super) const DRIVERS: &[Known] = &[
     (Kind::Driver, &["driver/library version mismatch"],
-     "the NVIDIA driver was upgraded, but the machine runs the old one",
-     ("reboot the engine's machine", &["sudo reboot   # on the engine's machine"])),
+     "the NVIDIA driver was upgraded, but the machine runs the old one", ("reboot the engine's machine", &["sudo reboot   # on the engine's machine"])),
     (Kind::Driver, &["nvml error: driver not loaded", "communicate with the NVIDIA driver"],
      "the NVIDIA driver is not loaded on the engine's machine",
      ("install it there, or reboot if it was just installed", &["sudo modprobe nvidia && nvidia-smi   # on the engine's machine"])),
     (Kind::Driver, &["load library failed: libnvidia-ml.so", "couldn't find libnvidia-ml.so"],
-     "the engine's machine has no NVIDIA driver, or not its libraries",
-     ("install the driver there", &["nvidia-smi   # on the engine's machine"])),
+     "the engine's machine has no NVIDIA driver, or not its libraries", ("install the driver there", &["nvidia-smi   # on the engine's machine"])),
     (Kind::Driver, &["requirement error: unsatisfied condition"],
      "the NVIDIA driver is older than the image demands (NVIDIA_REQUIRE_CUDA)",
      ("upgrade the driver of the engine's machine", &["nvidia-smi   # its version"])),
     (Kind::Driver, &["no adapters were found", "GPU access blocked by the operating system"],
-     "WSL2 does not pass the GPU on",
-     ("upgrade the NVIDIA driver of Windows too", &["wsl --update   # on Windows"])),
+     "WSL2 does not pass the GPU on", ("upgrade the NVIDIA driver of Windows too", &["wsl --update   # on Windows"])),
 ];
 
-/// Failures of docker and of builds that people meet: what the output contains,
-/// what that means, and what to do. The first match wins, so the specific stand
-/// first.
+/// Failures of docker and of builds. The first match wins, so the specific stand first.
 #[rustfmt::skip]
 pub(super) const KNOWN: &[Known] = &[
     // "env file /r/.env not found: stat /r/.env: no such file or directory"
-    (Kind::EnvFileMissing, &["not found: stat "], "the compose file names an env file that does not exist",
-     ("create it, or write `required: false` beside its path", &["cargo xtask doctor env"])),
+    (Kind::EnvFileMissing, &["not found: stat "],
+     "the compose file names an env file that does not exist", ("create it, or write `required: false` beside its path", &["cargo xtask doctor env"])),
     (Kind::Other, &["could not select device driver", "failed to discover GPU vendor from CDI"],
      "the service asks for an NVIDIA GPU, and the engine cannot hand one out", GPU_REMEDY),
     (Kind::Other, &["unknown or invalid runtime name: nvidia", "Unknown runtime specified nvidia"],
      "the service asks for the runtime `nvidia`, which the engine does not know", GPU_REMEDY),
-    (Kind::Other,
-     &["nvidia-container-cli: mount error", "failed to fulfil mount request", "unresolvable CDI devices", "libEGL_nvidia.so"],
+    (Kind::Other, &["nvidia-container-cli: mount error", "failed to fulfil mount request", "unresolvable CDI devices", "libEGL_nvidia.so"],
      "the list of the driver's files for containers (CDI) is out of date",
      ("", &["sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "cargo xtask restart"])),
     (Kind::Other, &["unable to resolve docker endpoint", "is not found on the file system"],
      "the Docker context that is chosen does not exist",
      ("DOCKER_CONTEXT, if set, wins over `docker context use`", &["docker context use default", "docker context ls   # those that exist"])),
     (Kind::Other, &["permission denied while trying to connect to the"],
-     "no permission to talk to the Docker engine",
-     ("", &["sudo usermod -aG docker $USER   # then log out and in again"])),
-    (Kind::EngineDown,
-     &["Cannot connect to the Docker daemon", "failed to connect to the docker API", "error during connect"],
-     "the Docker engine does not answer",
-     ("", &[START_ENGINE, "docker context ls   # which engine is meant; DOCKER_HOST, if set, wins"])),
-    (Kind::Other,
-     &["'compose' is not a docker command", "unknown command: docker compose", "unknown shorthand flag: 'f' in -f"],
+     "no permission to talk to the Docker engine", ("", &["sudo usermod -aG docker $USER   # then log out and in again"])),
+    (Kind::EngineDown, &["Cannot connect to the Docker daemon", "failed to connect to the docker API", "error during connect"],
+     "the Docker engine does not answer", ("", &[START_ENGINE, "docker context ls   # which engine is meant; DOCKER_HOST, if set, wins"])),
+    (Kind::Other, &["'compose' is not a docker command", "unknown command: docker compose", "unknown shorthand flag: 'f' in -f"],
      "Docker Compose 2.24 or newer is missing",
      ("docs.docker.com/compose/install tells how to install it", &["cargo xtask up --setup   # on Debian and Ubuntu"])),
     (Kind::PortTaken, &["port is already allocated", "address already in use"],
@@ -78,30 +68,23 @@ pub(super) const KNOWN: &[Known] = &[
      ("correct the address in the compose file, or BACKEND_BIND in .env", &["cargo xtask up"])),
     (Kind::Other, &["no such image"], "an image that the service needs is not on the engine",
      ("a service that it depends on may have to be built first", &["docker compose build", "cargo xtask up"])),
-    (Kind::Other,
-     &["dockerfile parse error", "failed to parse dockerfile", "unknown instruction", "failed to read dockerfile"],
+    (Kind::Other, &["dockerfile parse error", "failed to parse dockerfile", "unknown instruction", "failed to read dockerfile"],
      "the Dockerfile has a fault", ("the lines above name it", &[])),
-    (Kind::Other,
-     &["failed to resolve source metadata", "pull access denied", "failed to do request", "failed to authorize"],
+    (Kind::Other, &["failed to resolve source metadata", "pull access denied", "failed to do request", "failed to authorize"],
      "the base image is neither on the engine nor to be had from its registry",
      ("see whether the FROM line and the network are right", &["cargo xtask up --setup   # makes Debian's base image without a registry"])),
-    (Kind::Other,
-     &["Failed to fetch: `", "error sending request", "connection broken by", "Temporary failure in name resolution", "Temporary failure resolving"],
-     "a package index does not answer",
-     ("try again, or name another index by UV_DEFAULT_INDEX in .env", &[])),
-    (Kind::Other, &["(from versions: none)"], "the package index does not know a package, or cannot be used",
-     ("the lines above name it; UV_DEFAULT_INDEX in .env names another index", &[])),
-    (Kind::Other,
-     &["No solution found when resolving", "No matching distribution found", "not found in the package registry"],
-     "a requirement does not exist in that version",
-     ("the lines above name it; mend backend/requirements.txt", &[])),
+    (Kind::Other, &["Failed to fetch: `", "error sending request", "connection broken by", "Temporary failure in name resolution", "Temporary failure resolving"],
+     "a package index does not answer", ("try again, or name another index by UV_DEFAULT_INDEX in .env", &[])),
+    (Kind::Other, &["(from versions: none)"],
+     "the package index does not know a package, or cannot be used", ("the lines above name it; UV_DEFAULT_INDEX in .env names another index", &[])),
+    (Kind::Other, &["No solution found when resolving", "No matching distribution found", "not found in the package registry"],
+     "a requirement does not exist in that version", ("the lines above name it; mend backend/requirements.txt", &[])),
     (Kind::Other, &["rpc error: code = Unavailable", "error reading from server: EOF", "graceful_stop"],
      "the Docker engine went away in the middle", ("", &[START_ENGINE, "cargo xtask up"])),
-    (Kind::Other, &["no space left on device"], "the disk of the engine's machine is full",
-     ("remove what you no longer need there", &["docker system df   # what Docker holds"])),
+    (Kind::Other, &["no space left on device"],
+     "the disk of the engine's machine is full", ("remove what you no longer need there", &["docker system df   # what Docker holds"])),
     (Kind::Other, &["is too old. Minimum supported API version"],
-     "the engine is newer than this Docker CLI can speak to",
-     ("upgrade the Docker CLI and its Compose plugin", &[])),
+     "the engine is newer than this Docker CLI can speak to", ("upgrade the Docker CLI and its Compose plugin", &[])),
 ];
 
 /// The first row of a table with a mark in `output`.
@@ -113,13 +96,10 @@ pub(super) fn lookup(table: &[Known], output: &str) -> Option<Failure> {
     Some(Failure::new(*says).kind(*kind).remedy(&Remedy::new(text, commands)))
 }
 
-/// The part of a command's output that says why it failed: of a build the end of
-/// the step that did, which BuildKit repeats between two rules, and what follows.
-/// Other steps may have had troubles that they got over.
+/// The part of a command's output that says why it failed: of a build the end of the
+/// step that did, which BuildKit repeats between two rules, and what follows. Other
+/// steps may have had troubles that they got over.
 pub(super) fn essence(output: &str) -> &str {
-    const RULE: &str = "------\n";
-    match output.rmatch_indices(RULE).nth(1) {
-        Some((at, _)) => &output[at..],
-        None => output,
-    }
+    let start = output.rmatch_indices("------\n").nth(1).map_or(0, |(at, _)| at);
+    &output[start..]
 }

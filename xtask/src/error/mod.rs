@@ -7,8 +7,7 @@ use std::fmt;
 pub use self::known::GPU_REMEDY;
 use self::known::{DRIVERS, KNOWN, essence, lookup};
 
-/// What tells one failure from another. Code asks for the kind, never for words
-/// of a message.
+/// What tells one failure from another: code never looks into a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     #[default]
@@ -36,8 +35,10 @@ pub struct Remedy {
 
 impl Remedy {
     pub fn new(text: &str, commands: &[&str]) -> Remedy {
-        let commands = commands.iter().map(|command| (*command).to_owned()).collect();
-        Remedy { text: text.to_owned(), commands }
+        Remedy {
+            text: text.to_owned(),
+            commands: commands.iter().map(ToString::to_string).collect(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -50,17 +51,16 @@ impl Remedy {
             self.text.push('\n');
         }
         self.text += &other.text;
-        let bare = |command: &str| command.split("   #").next().unwrap_or_default().to_owned();
         for command in &other.commands {
-            if !self.commands.iter().any(|known| bare(known) == bare(command)) {
+            let bare = command.split("   #").next();
+            if self.commands.iter().all(|known| known.split("   #").next() != bare) {
                 self.commands.push(command.clone());
             }
         }
     }
 }
 
-/// An error with its kind, its exit code, and what to do about it. The message is
-/// lowercase and has no full stop.
+/// An error with its kind, its exit code, and what to do about it.
 #[derive(Debug)]
 pub struct Failure {
     kind: Kind,
@@ -71,7 +71,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of no special kind that ends xtask with exit code 1.
+    /// Of no special kind and with exit code 1. The message is lowercase and has no full
+    /// stop.
     pub fn new(message: impl Into<String>) -> Failure {
         let message = message.into();
         Failure { kind: Kind::Other, message, remedy: Remedy::default(), code: 1, cause: None }
@@ -98,8 +99,7 @@ impl Failure {
         self
     }
 
-    /// Names the cause, whose exit code is passed on. Unlike `anyhow`'s context
-    /// this adds hints of its own.
+    /// Names the cause, whose exit code is passed on.
     pub fn because(self, cause: anyhow::Error) -> Failure {
         Failure { code: exit_code(&cause), cause: Some(cause), ..self }
     }
@@ -109,15 +109,15 @@ impl Failure {
         Failure { code, ..self }
     }
 
-    /// A command that ended with `code` and wrote `output`. What [`known`] lists
-    /// is said in the user's words.
+    /// A command that ended with `code` and wrote `output`, in the user's words if it is
+    /// [`known`].
     pub fn of_command(command: &str, code: i32, output: &str) -> Failure {
         let said = essence(output);
-        if let Some(failure) = lookup(DRIVERS, said).or_else(|| lookup(KNOWN, said)) {
-            return failure.code(code);
-        }
-        let last = output.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
-        Failure::new(format!("`{command}` exited with {code}{last}")).code(code)
+        let unknown = || {
+            let last = output.trim().lines().last().map(|line| format!(": {line}"));
+            Failure::new(format!("`{command}` exited with {code}{}", last.unwrap_or_default()))
+        };
+        lookup(DRIVERS, said).or_else(|| lookup(KNOWN, said)).unwrap_or_else(unknown).code(code)
     }
 
     /// The fault of the NVIDIA driver that the output tells of, if any.
@@ -139,7 +139,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.as_ref().map(|cause| -> &(dyn std::error::Error + 'static) { cause.as_ref() })
+        self.cause.as_deref().map(|cause| cause as _)
     }
 }
 
@@ -152,19 +152,17 @@ pub fn kind(error: &anyhow::Error) -> Kind {
     if error.chain().any(|cause| cause.is::<serde_json::Error>()) {
         return Kind::NoAnswer;
     }
-    let kinds = failures(error).map(|failure| failure.kind);
-    kinds.into_iter().find(|kind| *kind != Kind::Other).unwrap_or_default()
+    let mut kinds = failures(error).map(|failure| failure.kind);
+    kinds.find(|kind| *kind != Kind::Other).unwrap_or_default()
 }
 
 /// All remedies along an error's chain as one: what mends the cause comes first.
 pub fn remedy(error: &anyhow::Error) -> Remedy {
-    failures(error).collect::<Vec<_>>().into_iter().rev().fold(
-        Remedy::default(),
-        |mut all, failure| {
-            all.extend(&failure.remedy);
-            all
-        },
-    )
+    let mut all = Remedy::default();
+    for failure in failures(error).collect::<Vec<_>>().into_iter().rev() {
+        all.extend(&failure.remedy);
+    }
+    all
 }
 
 /// The exit code an error ends xtask with.
@@ -180,10 +178,8 @@ pub fn line(error: &anyhow::Error) -> String {
 /// Renders an error for the terminal: the failure, its causes a line each, and
 /// after a blank line what to do.
 pub fn render(error: &anyhow::Error) -> String {
-    let mut chain = error.chain();
-    let mut text =
-        format!("error: {}\n", chain.next().map(ToString::to_string).unwrap_or_default());
-    for cause in chain {
+    let mut text = format!("error: {error}\n");
+    for cause in error.chain().skip(1) {
         text += &format!("  because: {cause}\n");
     }
     let mut remedy = remedy(error);

@@ -48,9 +48,14 @@ fn status_for_programs() {
 #[test]
 fn a_container_that_goes_while_it_is_looked_at_is_none() {
     let mut fake = Fake::serving();
-    fake.answer(CONTAINER_INSPECT, 1, "[]\n", "Error: No such container: c1\n");
-    let said = fake.xtask(&["status"]).ok();
-    assert!(said.starts_with("restart: there is no container\n"), "{said}");
+    // Warnings are no part of the answer.
+    for warning in ["", "WARNING: the config file cannot be read\n"] {
+        let (json, error) = ("[]\n", "Error: No such container: c1\n");
+        let (stdout, stderr) = (format!("{warning}{json}"), format!("{warning}{error}"));
+        fake.answer(CONTAINER_INSPECT, 1, &stdout, &stderr);
+        let said = fake.xtask(&["status"]).ok();
+        assert!(said.starts_with("restart: there is no container\n"), "{said}");
+    }
 }
 
 #[test]
