@@ -257,6 +257,6 @@ fn differences(old: Option<&Pins>, new: Option<&Pins>) -> String {
     let (Some(old), Some(new)) = (old.filter(|old| !old.is_empty()), new) else {
         return "one of the images has no Python to ask".to_owned();
     };
-    let changes: Vec<_> = requirements::changes(old, new).iter().map(ToString::to_string).collect();
+    let changes = requirements::changes(old, new);
     if changes.is_empty() { "none changed".to_owned() } else { changes.join(", ") }
 }

@@ -5,13 +5,8 @@
 //! anchored at the context's root, the last match wins, and a `!` line brings a
 //! file back even out of an excluded directory.
 
-use std::path::Component;
-
 /// The patterns of one ignore file.
-#[derive(Default)]
-pub struct IgnoreFile {
-    patterns: Vec<Pattern>,
-}
+pub struct IgnoreFile(Vec<Pattern>);
 
 struct Pattern {
     glob: Vec<char>,
@@ -21,30 +16,24 @@ struct Pattern {
 impl IgnoreFile {
     /// Parses the text of a .dockerignore.
     pub fn parse(text: &str) -> IgnoreFile {
-        let lines =
-            text.trim_start_matches('\u{feff}').lines().filter(|line| !line.starts_with('#'));
-        let patterns = lines.map(str::trim).filter(|line| !line.is_empty()).map(|line| {
+        let lines = text.trim_start_matches('\u{feff}').lines();
+        let patterns = lines.filter(|line| !line.starts_with('#')).map(str::trim).map(|line| {
             let bare = line.strip_prefix('!');
-            Pattern {
-                glob: clean(bare.unwrap_or(line).trim()).chars().collect(),
-                brings_back: bare.is_some(),
-            }
+            Pattern { glob: clean(bare.unwrap_or(line).trim()), brings_back: bare.is_some() }
         });
-        IgnoreFile { patterns: patterns.filter(|pattern| !pattern.glob.is_empty()).collect() }
+        IgnoreFile(patterns.filter(|pattern| !pattern.glob.is_empty()).collect())
     }
 
     /// Whether `path`, relative to the context and with `/` between its parts,
     /// stays out of the build context.
     pub fn excludes(&self, path: &str) -> bool {
         let path: Vec<char> = path.chars().collect();
-        let parents = path.iter().enumerate().filter(|(_, c)| **c == '/').map(|(i, _)| i);
-        let prefixes: Vec<&[char]> = parents.chain([path.len()]).map(|end| &path[..end]).collect();
+        let ends = (0..=path.len()).filter(|end| path.get(*end).is_none_or(|c| *c == '/'));
+        let prefixes: Vec<&[char]> = ends.map(|end| &path[..end]).collect();
         let mut excluded = false;
-        for pattern in &self.patterns {
-            if pattern.brings_back == excluded
-                && prefixes.iter().any(|prefix| matches(&pattern.glob, prefix))
-            {
-                excluded = !pattern.brings_back;
+        for Pattern { glob, brings_back } in &self.0 {
+            if *brings_back == excluded && prefixes.iter().any(|prefix| matches(glob, prefix)) {
+                excluded = !brings_back;
             }
         }
         excluded
@@ -53,21 +42,21 @@ impl IgnoreFile {
     /// Whether nothing below an excluded directory can come back, so that it
     /// need not be walked.
     pub fn prunes(&self) -> bool {
-        !self.patterns.iter().any(|pattern| pattern.brings_back)
+        !self.0.iter().any(|pattern| pattern.brings_back)
     }
 }
 
 /// Go's `filepath.Clean`, less a leading slash.
-fn clean(pattern: &str) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for component in std::path::Path::new(pattern).components() {
-        match component {
-            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
-            Component::ParentDir => drop(parts.pop()),
-            _ => {}
+fn clean(pattern: &str) -> Vec<char> {
+    let mut parts = Vec::new();
+    for part in pattern.split(std::path::is_separator) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
         }
     }
-    parts.join("/")
+    parts.join("/").chars().collect()
 }
 
 /// `*` and `?` stay within one part of the path, `**` crosses parts, `[a-z]`
@@ -76,41 +65,42 @@ fn matches(glob: &[char], path: &[char]) -> bool {
     match glob {
         [] => path.is_empty(),
         ['*', '*'] | ['*', '*', '/'] => true,
-        ['*', '*', rest @ ..] => {
-            let rest = rest.strip_prefix(&['/']).unwrap_or(rest);
-            matches(rest, path)
-                || (0..path.len()).any(|i| path[i] == '/' && matches(rest, &path[i + 1..]))
+        ['*', '*', '/', rest @ ..] | ['*', '*', rest @ ..] => {
+            let starts = (0..=path.len()).filter(|start| *start == 0 || path[start - 1] == '/');
+            starts.into_iter().any(|start| matches(rest, &path[start..]))
         }
         ['*', rest @ ..] => {
             let end = path.iter().position(|c| *c == '/').unwrap_or(path.len());
             (0..=end).any(|i| matches(rest, &path[i..]))
         }
-        ['?', rest @ ..] => {
-            path.split_first().is_some_and(|(c, tail)| *c != '/' && matches(rest, tail))
-        }
-        ['[', rest @ ..] if rest.contains(&']') => {
-            let end = 1 + rest.iter().skip(1).position(|c| *c == ']').unwrap_or(0);
-            path.split_first().is_some_and(|(c, tail)| {
-                in_class(&rest[..end], *c) && matches(&rest[end + 1..], tail)
-            })
-        }
-        ['\\', literal, rest @ ..] | [literal, rest @ ..] => {
-            path.split_first().is_some_and(|(c, tail)| c == literal && matches(rest, tail))
-        }
+        _ => path
+            .split_first()
+            .is_some_and(|(c, tail)| after_one(glob, *c).is_some_and(|rest| matches(rest, tail))),
     }
 }
 
+/// The rest of a pattern whose beginning stands for the one character `c`.
+fn after_one(glob: &[char], c: char) -> Option<&[char]> {
+    let (fits, rest) = match glob {
+        ['?', rest @ ..] => (c != '/', rest),
+        ['[', first, rest @ ..] if rest.contains(&']') => {
+            let mut parts = rest.splitn(2, |c| *c == ']');
+            let (class, rest) = (parts.next()?, parts.next()?);
+            (in_class(&[&[*first], class].concat(), c), rest)
+        }
+        ['\\', literal, rest @ ..] | [literal, rest @ ..] => (*literal == c, rest),
+        [] => return None,
+    };
+    fits.then_some(rest)
+}
+
 fn in_class(class: &[char], c: char) -> bool {
-    let (negated, class) = class.strip_prefix(&['^']).map_or((false, class), |rest| (true, rest));
-    let mut found = false;
-    let mut rest = class;
-    while let [from, tail @ ..] = rest {
-        (found, rest) = match tail {
-            ['-', to, tail @ ..] => (found || (*from..=*to).contains(&c), tail),
-            _ => (found || *from == c, tail),
-        };
+    match class {
+        ['^', class @ ..] => !in_class(class, c),
+        [from, '-', to, rest @ ..] => (*from..=*to).contains(&c) || in_class(rest, c),
+        [one, rest @ ..] => *one == c || in_class(rest, c),
+        [] => false,
     }
-    found != negated
 }
 
 #[cfg(test)]
@@ -140,6 +130,23 @@ mod tests {
             ("temp?", "temp", false),
             ("[a-c]x", "bx", true),
             ("[^a-c]x", "bx", false),
+            ("[^a-c]x", "dx", true),
+            ("[ac-e]", "a", true),
+            ("[ac-e]", "b", false),
+            ("[ac-e]", "d", true),
+            ("[a-]", "-", true),
+            // `!` negates no class.
+            ("[!a]", "a", true),
+            ("[!a]", "b", false),
+            // BuildKit refuses these.
+            ("[]", "a", false),
+            ("[a", "b", false),
+            ("a?c", "a/c", false),
+            ("a*", "b", false),
+            ("**b", "a/b", true),
+            ("a/**/b", "axb", false),
+            ("../a/..", "a", false),
+            ("a//b/", "a/b", true),
             ("a\\*b", "a*b", true),
             ("a\\*b", "axb", false),
             ("a(b)c/d.e", "a(b)c/d.e", true),
@@ -159,6 +166,9 @@ mod tests {
             ("!README.md\n*.md", "README.md", true),
             ("\u{feff}# comment\n\n  a  \r\n", "a", true),
             ("# a", "a", false),
+            ("a\n! a/b", "a/b", false),
+            ("a\n!a\na/b", "a/c", false),
+            ("!", "a", false),
         ] {
             assert_eq!(IgnoreFile::parse(text).excludes(path), excluded, "{text:?} on {path}");
         }

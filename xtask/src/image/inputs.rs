@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -46,9 +46,6 @@ pub struct Inputs {
 /// Bytes that are read at a time: they have to fit a processor's cache.
 const BLOCK: u64 = 1 << 17;
 
-/// Name under which the build arguments stand among the files.
-const ARGUMENTS: &str = "the build arguments";
-
 impl Inputs {
     /// Reads and digests what `build` is made of.
     /// Fails when the context, the Dockerfile or requirements.txt is missing, or a file
@@ -56,7 +53,9 @@ impl Inputs {
     pub fn read(root: &Path, build: &Build) -> Result<Inputs> {
         let mut inputs = Inputs { requirements: requirements::read(root)?, ..Inputs::default() };
         inputs.add(requirements::PATH.into(), xxh3_128(inputs.requirements.as_bytes()));
-        inputs.add(ARGUMENTS.into(), xxh3_128(build.arguments.to_string().as_bytes()));
+        // Like files, so that what changed can be named.
+        let arguments = build.arguments.to_string();
+        inputs.add("the build arguments".into(), xxh3_128(arguments.as_bytes()));
         inputs
             .read_context(root, &build.context, build.dockerfile.as_deref())
             .context("reading the build context")?;
@@ -74,16 +73,16 @@ impl Inputs {
         for (name, digest) in &self.files {
             let _ = writeln!(all, "{name}\0{digest}");
         }
-        format!("{:032x}", xxh3_128(all.as_bytes()))
+        hex(xxh3_128(all.as_bytes()))
     }
 
-    /// The digest of requirements.txt alone: 32 hexadecimal digits.
+    /// The digest of requirements.txt alone.
     pub fn requirements_digest(&self) -> String {
-        format!("{:032x}", xxh3_128(self.requirements.as_bytes()))
+        hex(xxh3_128(self.requirements.as_bytes()))
     }
 
     fn add(&mut self, name: String, digest: u128) {
-        self.files.insert(name, format!("{digest:032x}"));
+        self.files.insert(name, hex(digest));
     }
 
     fn read_context(&mut self, root: &Path, context: &str, dockerfile: Option<&str>) -> Result<()> {
@@ -93,69 +92,62 @@ impl Inputs {
             return Ok(());
         }
         let context = Path::new(context);
-        let mut ignore_files = vec![context.join(".dockerignore")];
-        if let Some(dockerfile) = dockerfile.map(|dockerfile| context.join(dockerfile)) {
-            let digest = digest_of(&dockerfile).map_err(|error| {
-                Failure::new(format!("{error:#}"))
+        let dockerfile = dockerfile.map(|dockerfile| context.join(dockerfile));
+        if let Some(dockerfile) = &dockerfile {
+            let digest = digest_of(dockerfile).map_err(|error| {
+                Failure::new(error.to_string())
                     .advice("`build` in the compose file names the context and the Dockerfile")
             })?;
-            self.add(name_of(root, context, &dockerfile), digest);
-            // BuildKit prefers an ignore file that belongs to the Dockerfile.
-            ignore_files.insert(0, PathBuf::from(format!("{}.dockerignore", dockerfile.display())));
+            self.add(name_of(root, context, dockerfile), digest);
         }
-        let ignore = match ignore_files.iter().find(|path| path.is_file()) {
-            Some(path) => IgnoreFile::parse(&fs_err::read_to_string(path)?),
-            None => IgnoreFile::default(),
+        // BuildKit prefers an ignore file that belongs to the Dockerfile.
+        let own = dockerfile.map(|path| PathBuf::from(format!("{}.dockerignore", path.display())));
+        let mut ignore_files = own.into_iter().chain([context.join(".dockerignore")]);
+        let ignore = match ignore_files.find(|path| path.is_file()) {
+            Some(path) => fs_err::read_to_string(path)?,
+            None => String::new(),
         };
-        let mut paths = Vec::new();
-        walk(root, context, context, &ignore, &mut paths)?;
-        let digests = in_parallel(&paths, |path| digest_of(path));
-        for (path, digest) in paths.iter().zip(digests) {
+        let paths = files(root, context, &IgnoreFile::parse(&ignore))?;
+        for (path, digest) in paths.iter().zip(in_parallel(&paths, |path| digest_of(path))) {
             match digest {
-                Ok(digest) => self.add(name_of(root, context, path), digest),
                 // Editors and byte-compilers remove files in the meantime.
-                Err(error)
-                    if error
-                        .downcast_ref::<std::io::Error>()
-                        .is_some_and(|e| e.kind() == ErrorKind::NotFound) => {}
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                digest => self.add(name_of(root, context, path), digest?),
             }
         }
         Ok(())
     }
 }
 
-/// Collects the files below `directory` that are part of the context.
-fn walk(
-    root: &Path,
-    context: &Path,
-    directory: &Path,
-    ignore: &IgnoreFile,
-    paths: &mut Vec<PathBuf>,
-) -> Result<()> {
-    for entry in fs_err::read_dir(directory)? {
-        let entry = entry?;
-        let path = entry.path();
-        // Git's and cargo's own files, and what xtask writes below target/, are no
-        // part of the image.
-        if entry.file_name() == ".git" || path == root.join("target") {
-            continue;
-        }
-        let excluded = ignore.excludes(&slashed(path.strip_prefix(context).unwrap_or(&path)));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            if !(excluded && ignore.prunes()) {
-                walk(root, context, &path, ignore, paths)?;
+fn hex(digest: u128) -> String {
+    format!("{digest:032x}")
+}
+
+/// The files that are part of the context.
+fn files(root: &Path, context: &Path, ignore: &IgnoreFile) -> io::Result<Vec<PathBuf>> {
+    let (mut files, mut directories) = (Vec::new(), vec![context.to_owned()]);
+    while let Some(directory) = directories.pop() {
+        for entry in fs_err::read_dir(directory)? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            // Git's and cargo's own files, and what xtask writes below target/, are no
+            // part of the image.
+            if entry.file_name() == ".git" || path == root.join("target") {
+                continue;
             }
-        } else if !excluded && (kind.is_file() || kind.is_symlink()) {
-            paths.push(path);
+            let excluded = ignore.excludes(&slashed(path.strip_prefix(context).unwrap_or(&path)));
+            if kind.is_dir() && !(excluded && ignore.prunes()) {
+                directories.push(path);
+            } else if !excluded && (kind.is_file() || kind.is_symlink()) {
+                files.push(path);
+            }
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 /// The results for all items, in order, worked out on all processors.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+fn in_parallel<'a, T: Sync, R: Send>(items: &'a [T], work: impl Fn(&'a T) -> R + Sync) -> Vec<R> {
     // Starting a thread takes longer than reading some small files.
     const FEW: usize = 32;
     if items.len() <= FEW {
@@ -165,18 +157,16 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
     let share = items.len().div_ceil(processors).max(FEW);
     let work = &work;
     thread::scope(|scope| {
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|share| scope.spawn(move || share.iter().map(work).collect::<Vec<R>>()))
-            .collect();
+        let spawn =
+            |share: &'a [T]| scope.spawn(move || share.iter().map(work).collect::<Vec<R>>());
+        let threads: Vec<_> = items.chunks(share).map(spawn).collect();
         let results = threads.into_iter().map(|thread| thread.join());
         results.flat_map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }
 
-/// XXH3-128 of a file's content and its executable bit, or of a symbolic link's
-/// target.
-fn digest_of(path: &Path) -> Result<u128> {
+/// XXH3-128 of a file's content and its executable bit, or of a symbolic link's target.
+fn digest_of(path: &Path) -> io::Result<u128> {
     let metadata = fs_err::symlink_metadata(path)?;
     let mut hasher = Xxh3::new();
     if metadata.is_symlink() {

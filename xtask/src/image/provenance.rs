@@ -25,8 +25,8 @@ use crate::process;
 /// Label of a record.
 pub const LABEL: &str = "xtask.record";
 
-/// A longer list of files is left out of a record: a command line ends at 32 KiB
-/// on Windows. The decision needs none of it, only its wording does.
+/// A longer list of files is left out of a record, since a command line ends at 32 KiB
+/// on Windows. Only a decision's wording needs it.
 const LONGEST_RECORD: usize = 24 * 1024;
 
 /// The repository that holds our names for a project's images.
@@ -36,12 +36,8 @@ pub fn repository(project: &str) -> String {
 
 /// The name of the image of `project` that is built from `inputs`.
 pub fn name(project: &str, inputs: &Inputs) -> String {
-    format!(
-        "{}:{}-{}",
-        repository(project),
-        short(&inputs.digest()),
-        short(&inputs.requirements_digest())
-    )
+    let (all, requirements) = (inputs.digest(), inputs.requirements_digest());
+    format!("{}:{}-{}", repository(project), short(&all), short(&requirements))
 }
 
 /// 64 bits tell a project's few images apart.
@@ -49,8 +45,7 @@ fn short(digest: &str) -> &str {
     &digest[..16]
 }
 
-/// The temporary tag of the image that this run builds. No other run, not even
-/// what a killed one left running, moves it.
+/// The temporary tag of the image that this run builds; no other run moves it.
 pub fn temporary(project: &str) -> String {
     format!("{}:building-{}", repository(project), process::run_id())
 }
@@ -75,7 +70,6 @@ pub fn record_name(name: &str) -> String {
     format!("{name}.record")
 }
 
-/// What a record holds.
 #[derive(Default, Deserialize)]
 struct Record {
     pins: Option<Pins>,
@@ -104,24 +98,21 @@ pub enum Origin {
 pub fn origin(project: &str, names: &[String], inputs: &Inputs) -> Origin {
     let prefix = repository(project) + ":";
     let (current, requirements) = (name(project, inputs), inputs.requirements_digest());
-    let is_digests = |tag: &str| {
-        let digests: Vec<_> = tag.split('-').collect();
-        digests.len() == 2
-            && digests.iter().all(|d| d.len() == 16 && d.chars().all(|c| c.is_ascii_hexdigit()))
+    let is_digest = |part: &str| part.len() == 16 && part.chars().all(|c| c.is_ascii_hexdigit());
+    let is_ours = |name: &&String| {
+        let digests = name.strip_prefix(&prefix).and_then(|tag| tag.split_once('-'));
+        digests.is_some_and(|(all, requirements)| is_digest(all) && is_digest(requirements))
     };
-    let ours: Vec<&String> =
-        names.iter().filter(|tag| tag.strip_prefix(&prefix).is_some_and(is_digests)).collect();
+    let ours: Vec<&String> = names.iter().filter(is_ours).collect();
     if ours.contains(&&current) {
         return Origin::Current;
     }
     // The same image may come from several inputs; the nearest speaks for it.
-    let same_requirements = ours.iter().find(|tag| tag.ends_with(short(&requirements)));
-    match same_requirements.or(ours.first()) {
-        Some(name) => {
-            Origin::Stale { name: (*name).clone(), requirements: same_requirements.is_none() }
-        }
-        None => Origin::Unknown,
-    }
+    let same_requirements = ours.iter().find(|name| name.ends_with(short(&requirements)));
+    same_requirements.or(ours.first()).map_or(Origin::Unknown, |name| Origin::Stale {
+        name: (*name).clone(),
+        requirements: same_requirements.is_none(),
+    })
 }
 
 /// What differs between a record and the inputs as they are now.
@@ -129,7 +120,7 @@ pub fn origin(project: &str, names: &[String], inputs: &Inputs) -> Origin {
 pub struct Differences {
     /// Changed, added or removed files by name, with the word for it.
     pub files: Vec<(String, &'static str)>,
-    pub pins: Vec<requirements::Change>,
+    pub pins: Vec<String>,
 }
 
 /// Compares a record, if there still is one, with the inputs.
@@ -138,16 +129,15 @@ pub fn differences(record: Option<&str>, inputs: &Inputs) -> Differences {
     let Record { pins, files } = record.unwrap_or_default();
     let files = files.map(|old| {
         let new = &inputs.files;
-        let gone = old.keys().filter(|name| !new.contains_key(*name));
-        let gone = gone.map(|name| (name.clone(), "removed"));
         let here = new.iter().filter_map(|(name, digest)| match old.get(name) {
             None => Some((name.clone(), "added")),
             Some(old) => (old != digest).then(|| (name.clone(), "changed")),
         });
-        here.chain(gone).collect()
+        let gone = old.keys().filter(|name| !new.contains_key(*name));
+        here.chain(gone.map(|name| (name.clone(), "removed"))).collect()
     });
-    let now = requirements::pins(&inputs.requirements);
-    let pins = pins.map(|old| requirements::changes(&old, &now));
+    let pins =
+        pins.map(|old| requirements::changes(&old, &requirements::pins(&inputs.requirements)));
     Differences { files: files.unwrap_or_default(), pins: pins.unwrap_or_default() }
 }
 
@@ -205,10 +195,7 @@ mod tests {
         let got = differences(Some(&record(&old)), &new);
         let want = [("app.py", "changed"), ("new.py", "added"), ("gone.py", "removed")];
         assert_eq!(got.files, want.map(|(name, word)| (name.to_owned(), word)));
-        assert_eq!(
-            got.pins.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["torch 2.5.0 → 2.5.1"]
-        );
+        assert_eq!(got.pins, ["torch 2.5.0 → 2.5.1"]);
     }
 
     #[test]

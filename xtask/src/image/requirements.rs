@@ -1,7 +1,6 @@
 //! backend/requirements.txt: the one place where versions are pinned.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -12,8 +11,8 @@ use crate::error::Failure;
 /// Where the requirements stand, relative to the repository's root.
 pub const PATH: &str = "backend/requirements.txt";
 
-/// Where the packages stand, one a line, that the image leaves out although
-/// others say that they need them: uv's `--excludes`.
+/// Packages that the image leaves out although others say that they need them, one a
+/// line: uv's `--excludes`.
 pub const EXCLUDES: &str = "backend/excludes.txt";
 
 /// Package names, normalised as PyPI does (PEP 503), with their exact versions.
@@ -21,8 +20,7 @@ pub const EXCLUDES: &str = "backend/excludes.txt";
 pub type Pins = BTreeMap<String, String>;
 
 /// Reads the requirements below `root`.
-/// Fails when the file is missing, unreadable or not UTF-8; the hint says how to get it
-/// back.
+/// Fails when the file is missing, unreadable or not UTF-8.
 pub fn read(root: &Path) -> Result<String> {
     fs_err::read_to_string(root.join(PATH))
         .map_err(|error| {
@@ -62,9 +60,8 @@ fn pin(line: &str) -> Option<(String, String)> {
     }
     let (name, version) = line.split(';').next()?.split_once("==")?;
     let name = name.split('[').next()?.trim();
-    let version =
-        version.trim_start_matches('=').split([' ', ',']).find(|part| !part.is_empty())?;
-    Some((normalised(name), version.to_owned()))
+    let mut parts = version.trim_start_matches('=').split([' ', ',']);
+    Some((normalised(name), parts.find(|part| !part.is_empty())?.to_owned()))
 }
 
 /// A package name as PyPI compares it: lowercase, runs of `-_.` as one `-`.
@@ -77,8 +74,8 @@ pub fn normalised(name: &str) -> String {
 /// counts only where the pin names one too, zeros at the end say nothing, and
 /// `2.5.*` stands for all that begin so (PEP 440).
 pub fn satisfies(installed: &str, pin: &str) -> bool {
-    let public = |version: &str| version.split('+').next().unwrap_or_default().to_owned();
-    let installed = if pin.contains('+') { installed.to_owned() } else { public(installed) };
+    let public = installed.split('+').next().unwrap_or_default();
+    let installed = if pin.contains('+') { installed } else { public };
     match pin.strip_suffix(".*") {
         Some(prefix) => format!("{installed}.").starts_with(&format!("{prefix}.")),
         None => installed.trim_end_matches(".0") == pin.trim_end_matches(".0"),
@@ -93,40 +90,16 @@ pub fn mismatch(name: &str, installed: Option<&str>, pin: &str) -> String {
     }
 }
 
-/// One package whose version differs between two sets.
-#[derive(Debug, PartialEq)]
-pub struct Change {
-    pub name: String,
-    pub from: Option<String>,
-    pub to: Option<String>,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Change { name, from, to } = self;
-        let version = |v: &Option<String>| v.clone().unwrap_or_default();
-        match (from, to) {
-            (None, _) => write!(f, "{name} {} added", version(to)),
-            (_, None) => write!(f, "{name} {} removed", version(from)),
-            _ => write!(f, "{name} {} → {}", version(from), version(to)),
-        }
-    }
-}
-
-/// What differs from `old` to `new`, by name.
-pub fn changes(old: &Pins, new: &Pins) -> Vec<Change> {
-    let mut names: Vec<_> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    names
-        .into_iter()
-        .filter(|name| old.get(*name) != new.get(*name))
-        .map(|name| Change {
-            name: name.clone(),
-            from: old.get(name).cloned(),
-            to: new.get(name).cloned(),
-        })
-        .collect()
+/// What differs from `old` to `new`, by name, such as `torch 2.5.0 → 2.5.1`.
+pub fn changes(old: &Pins, new: &Pins) -> Vec<String> {
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let change = |name: &String| match (old.get(name), new.get(name)) {
+        (None, Some(to)) => Some(format!("{name} {to} added")),
+        (Some(from), None) => Some(format!("{name} {from} removed")),
+        (Some(from), Some(to)) if from != to => Some(format!("{name} {from} → {to}")),
+        _ => None,
+    };
+    names.into_iter().filter_map(change).collect()
 }
 
 #[cfg(test)]
@@ -145,6 +118,7 @@ mod tests {
             ("Foo_Bar.baz==1", "foo-bar-baz 1"),
             ("torch==2.5.0\ntorch==2.5.1", "torch 2.5.1"),
             ("torch==2.5.1,<3", "torch 2.5.1"),
+            ("torch @ https://x/y#sha==1", "torch @ https://x/y#sha 1"),
             ("torch>=2.5\nbeautifulsoup4\n# torch==1\n-r other.txt\n--find-links a==b\n\n", ""),
         ] {
             let got: Vec<_> = pins(text).iter().map(|(n, v)| format!("{n} {v}")).collect();
@@ -166,8 +140,7 @@ mod tests {
     fn changes_name_old_and_new() {
         let (old, new) =
             (pins("torch==2.5.0\nold==1\nsame==1"), pins("torch==2.5.1\nnew==2\nsame==1"));
-        let got: Vec<_> = changes(&old, &new).iter().map(ToString::to_string).collect();
-        assert_eq!(got, ["new 2 added", "old 1 removed", "torch 2.5.0 → 2.5.1"]);
+        assert_eq!(changes(&old, &new), ["new 2 added", "old 1 removed", "torch 2.5.0 → 2.5.1"]);
     }
 
     #[test]
