@@ -6,12 +6,10 @@ use super::{Docker, Project, SERVICE};
 use crate::process::{self, Invocation};
 
 impl Docker {
-    /// Builds the service's image under the tag `temporary` alone, so that the
-    /// service's own names stay with the old image.
+    /// Builds the service's image under `temporary` alone: its own names stay with the old one.
     pub fn build(&self, temporary: &str, options: &[&str]) -> Invocation {
-        let overlay = format!(
-            "services: {{{SERVICE}: {{image: \"{temporary}\", build: {{tags: !reset []}}}}}}\n"
-        );
+        let service = format!("{{image: \"{temporary}\", build: {{tags: !reset []}}}}");
+        let overlay = format!("services: {{{SERVICE}: {service}}}\n");
         // Plain, since the output is read along for known causes of failure.
         let args = [&["--progress", "plain", "build"], options, &[SERVICE]].concat();
         self.compose_with(Some("-"), &args)
@@ -53,8 +51,7 @@ impl Docker {
         self.compose_with(None, args)
     }
 
-    /// `docker compose`. Files are named only where one is added to those that
-    /// Compose would take by itself.
+    /// Files are named only where one is added to those that Compose would take by itself.
     fn compose_with(&self, overlay: Option<&str>, args: &[&str]) -> Invocation {
         let added: Vec<&str> = self.added().into_iter().chain(overlay).collect();
         let own = self.files.iter().map(String::as_str).filter(|_| !added.is_empty());
@@ -68,8 +65,7 @@ pub fn tag(from: &str, to: &str) -> Invocation {
     docker(["tag", from, to])
 }
 
-/// Removes names of images, and with its last name each image. Never forced: what
-/// a container uses or another name holds stays.
+/// Removes names of images, and with its last name each image that no container uses.
 pub fn remove_images<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Invocation {
     docker(["image", "rm"]).args(names)
 }
@@ -102,8 +98,7 @@ pub fn try_port(image: &str, address: &str) -> Invocation {
     throw_away(&["--network", "bridge", "--publish", &publish], image, "true", &[])
 }
 
-/// A container that comes and goes, without a network unless `options` name one. It
-/// has a name, so that it can be removed before it goes by itself.
+/// A container without a network unless `options` name one. By its name it can be removed.
 pub(super) fn throw_away(
     options: &[&str],
     image: &str,
@@ -112,13 +107,11 @@ pub(super) fn throw_away(
 ) -> Invocation {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("xtask-{}-{}", process::run_id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let network: &[&str] =
-        if options.contains(&"--network") { &[] } else { &["--network", "none"] };
-    docker(["run", "--rm"].iter().chain(options).copied())
-        .args(["--interactive", "--name", &name])
-        .args(network.iter().copied())
-        .args(["--entrypoint", program, image])
-        .args(args.iter().copied())
+    let own_network = options.contains(&"--network");
+    let network: &[&str] = if own_network { &[] } else { &["--network", "none"] };
+    let named = ["--interactive", "--name", &name];
+    let program = ["--entrypoint", program, image];
+    docker([&["run", "--rm"], options, &named, network, &program, args].concat())
 }
 
 /// Options of `docker run` that ask for GPUs. CDI's own names are devices.

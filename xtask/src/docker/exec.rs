@@ -14,8 +14,7 @@ pub enum Python<'a> {
     /// In the service's container, whichever that is; Compose refuses where none runs.
     Service,
     Container(&'a Container),
-    /// In a throw-away container that has the GPUs that the service asks for, as
-    /// `docker run --gpus` takes them, and its CUDA_VISIBLE_DEVICES.
+    /// In a throw-away container that has the service's GPUs and its CUDA_VISIBLE_DEVICES.
     Image {
         image: &'a str,
         gpus: Option<&'a str>,
@@ -58,16 +57,16 @@ impl Docker {
         Ok(said.map(|said| Failure::of_command(&run.to_string(), 1, &said)))
     }
 
-    /// What docker says where it can't start a container. One that was started only to
-    /// find no such program in it was started.
+    /// What docker says where it can't start a container.
     fn not_started(&self, run: &Invocation) -> Result<Option<String>> {
         let Finished { code, stderr, .. } = self.answer(run)?;
+        // Only a container that was started can lack the program.
         let started = code == 0 || stderr.contains("executable file not found");
         Ok((!started).then_some(stderr))
     }
 
-    /// What a container sees of the engine's machine: the running `container`, or a
-    /// throw-away one of `image` or else of any image with a shell, if there is one.
+    /// What the running `container`, or a throw-away one, sees of the engine's machine; none where
+    /// neither `image` nor any other has a shell.
     pub fn machine(&self, container: Option<&Container>, image: Option<&Image>) -> Option<Machine> {
         let look = ["-c", host::LOOK];
         let running = container.filter(|container| container.is("running")).into_iter();
@@ -78,8 +77,7 @@ impl Docker {
             .find_map(|look| self.ask(&look).ok().map(|said| Machine::parse(&said)))
     }
 
-    /// Whether the service answers now, asked the way its healthcheck asks, but
-    /// without waiting for the healthcheck's next interval.
+    /// Whether the service answers now: its healthcheck, without waiting for the interval.
     pub fn answers(&self, container: &Container) -> bool {
         container.healthcheck().is_some_and(|(command, timeout)| {
             let exec = docker(["exec", &container.id]).args(command);

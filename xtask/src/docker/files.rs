@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 /// Names that Compose looks for, in its order (compose-go, `cli/options.go`).
-const BASE: [&str; 4] =
-    ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
-const OVERRIDE: [&str; 4] = [
-    "compose.override.yml",
-    "compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.override.yaml",
+#[rustfmt::skip]
+const NAMES: [[&str; 4]; 2] = [
+    ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"],
+    ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"],
 ];
 
 /// The compose files the user works with: COMPOSE_FILE, from the shell or from
@@ -25,9 +22,8 @@ pub fn in_force(root: &Path) -> Result<Vec<String>> {
         return Ok(list.split(&separator).map(str::to_owned).collect());
     }
     // An override alone is no project.
-    let lists = [BASE, OVERRIDE].into_iter();
-    let found = lists.map_while(|names| names.into_iter().find(|name| root.join(name).is_file()));
-    Ok(found.map(str::to_owned).collect())
+    let found = |names: [&'static str; 4]| names.into_iter().find(|name| root.join(name).is_file());
+    Ok(NAMES.into_iter().map_while(found).map(str::to_owned).collect())
 }
 
 /// The value of an environment variable or, failing that, of a line in .env; the shell
@@ -61,8 +57,7 @@ pub fn keys(text: &str) -> Vec<(String, bool)> {
     entries(text).map(|(name, value)| (name.to_owned(), value.is_empty())).collect()
 }
 
-/// The values that the env files set in `root`, to be kept out of what is printed; of
-/// one that goes on over several lines each line.
+/// The values that the env files set in `root`; of one with several lines each line.
 pub fn values(root: &Path) -> Vec<String> {
     let texts = env_files(root).into_iter().filter_map(|path| fs_err::read(path).ok());
     texts.flat_map(|text| values_of(&String::from_utf8_lossy(&text))).collect()

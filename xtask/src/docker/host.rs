@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Container;
 
-/// NVIDIA's number among the vendors of the PCI bus.
+/// NVIDIA's number on the PCI bus.
 const NVIDIA: &str = "0x10de";
 
 /// The engine's machine, as any container on it sees it.
@@ -14,8 +14,7 @@ pub struct Machine {
     pub nvidia_card: bool,
     /// Version of the NVIDIA kernel module that is loaded.
     pub driver: Option<String>,
-    /// Bytes free where the engine stores images: what an overlay file system
-    /// says of its upper directory.
+    /// Bytes free where the engine stores images, from the container's own file system.
     pub free: Option<u64>,
 }
 

@@ -35,8 +35,7 @@ pub const MIN_COMPOSE: (u32, u32) = (2, 24);
 /// Enough for any question on a loaded server; a dead engine answers faster.
 const CAP: Duration = Duration::from_secs(30);
 
-/// For a command that must not stop halfway: longer than the old container may
-/// take to end (`stop_grace_period`).
+/// Longer than the old container may take to end (`stop_grace_period`).
 const GRACE: Duration = Duration::from_secs(120);
 
 /// The docker CLI, as it answers for the repository at `root`.
@@ -44,11 +43,10 @@ const GRACE: Duration = Duration::from_secs(120);
 pub struct Docker {
     sh: Shell,
     root: PathBuf,
-    /// The compose files the user works with.
+    /// The compose files the user works with, and one that is added to them.
     files: Vec<String>,
-    /// A compose file that is added to them.
     added: Option<String>,
-    /// A file that commands write to that must not stop halfway.
+    /// What [`Docker::change`] lets its commands write to.
     log: Option<Arc<File>>,
 }
 
@@ -75,13 +73,11 @@ impl Docker {
         Ok(Docker { sh, root, files, added: None, log: None })
     }
 
-    /// The same with a file that [`Docker::change`] lets its commands write to.
     pub fn logging_to(&self, log: Option<Arc<File>>) -> Docker {
         Docker { log, ..self.clone() }
     }
 
-    /// The same with a compose file added, where the repository has it and the
-    /// user's own do not name it.
+    /// The same with a compose file added, if it exists and the user's own do not include it.
     pub fn adding(&self, file: Option<&str>) -> Docker {
         let wanted = |file: &&str| self.root.join(file).is_file() && !self.names(file);
         Docker { added: file.filter(wanted).map(str::to_owned), ..self.clone() }
@@ -92,7 +88,6 @@ impl Docker {
         self.files.iter().any(|own| own == file)
     }
 
-    /// The compose file that is added to the user's own.
     pub fn added(&self) -> Option<&str> {
         self.added.as_deref()
     }
@@ -122,14 +117,13 @@ impl Docker {
         self.output(question, CAP)?.in_time(question)
     }
 
-    /// What a command prints until its end or `cap`, with any exit code. A throw-away
-    /// container is removed also where its docker was killed.
+    /// What a command prints until its end or `cap`, with any exit code.
     pub fn output(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
         let said = process::capture(&self.sh, invocation, cap);
         if let Some(name) = invocation.value_of("--name")
             && !said.as_ref().is_ok_and(|said| said.timed_out.is_none())
         {
-            // What hangs in the kernel cannot be removed at all.
+            // Its docker was killed; what hangs in the kernel cannot be removed at all.
             process::clean_up(&self.sh, &commands::remove_container(name), Duration::from_secs(10));
         }
         said

@@ -102,8 +102,7 @@ impl Container {
         addresses(&self.host_config["PortBindings"])
     }
 
-    /// Whether it was created with NVIDIA GPUs: by a device request (`--gpus`,
-    /// Compose's reservation), the runtime `nvidia`, or device nodes by name.
+    /// Whether it was created with NVIDIA GPUs, in any of the ways there are.
     pub fn has_gpus(&self) -> bool {
         let host = &self.host_config;
         let mut nodes = list(&host["Devices"]).filter_map(|device| device["PathOnHost"].as_str());
@@ -159,9 +158,8 @@ impl Image {
         self.config["Labels"][key].as_str()
     }
 
-    /// Whether a container of `other` would be no different from one of this,
-    /// whatever their ids: layers and configuration are equal, but for Compose's
-    /// labels of its own version and the project's name.
+    /// Whether a container of `other` would be no different from one of this, whatever their ids.
+    /// Compose labels an image with its own version and the project's name.
     pub fn runs_like(&self, other: &Image) -> bool {
         self.root_fs["Layers"] == other.root_fs["Layers"] && self.own_config() == other.own_config()
     }
@@ -179,44 +177,41 @@ impl Image {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Engine {
-    /// Unique to each engine.
     #[serde(rename = "ID")]
     pub id: String,
     #[serde(rename = "ServerVersion")]
     pub version: String,
-    kernel_version: String,
     /// Bytes of memory of its machine; 0 where it does not say.
     #[serde(rename = "MemTotal")]
     pub memory: u64,
-    runtimes: Value,
-    /// CDI devices, listed from Engine 28 on.
-    discovered_devices: Value,
-    driver_status: Value,
-    client_info: Value,
+    #[serde(flatten)]
+    others: Value,
 }
 
 impl Engine {
     /// Whether it says that it can hand out NVIDIA GPUs.
     pub fn lists_gpus(&self) -> bool {
-        let mut ids = list(&self.discovered_devices).filter_map(|device| device["ID"].as_str());
-        self.runtimes.get("nvidia").is_some() || ids.any(|id| id.starts_with("nvidia.com/gpu"))
+        // CDI devices are listed from Engine 28 on.
+        let devices = list(&self.others["DiscoveredDevices"]);
+        let mut ids = devices.filter_map(|device| device["ID"].as_str());
+        !self.others["Runtimes"]["nvidia"].is_null()
+            || ids.any(|id| id.starts_with("nvidia.com/gpu"))
     }
 
     /// Whether its machine is WSL2, where no card shows on the PCI bus.
     pub fn is_wsl(&self) -> bool {
-        self.kernel_version.contains("WSL2")
+        self.others["KernelVersion"].as_str().is_some_and(|version| version.contains("WSL2"))
     }
 
-    /// Whether images are stored by containerd: BuildKit's cache then shares its
-    /// records among all images.
+    /// Whether images are containerd's: BuildKit's cache then shares its records among them all.
     pub fn has_containerd_store(&self) -> bool {
-        let mut types = list(&self.driver_status).filter(|pair| pair[0] == "driver-type");
+        let mut types = list(&self.others["DriverStatus"]).filter(|pair| pair[0] == "driver-type");
         types.any(|pair| pair[1].as_str().is_some_and(|value| value.contains("containerd")))
     }
 
     /// The version of a plugin of this machine's docker CLI.
     pub fn plugin(&self, name: &str) -> Option<&str> {
-        let mut plugins = list(&self.client_info["Plugins"]);
+        let mut plugins = list(&self.others["ClientInfo"]["Plugins"]);
         plugins.find(|plugin| plugin["Name"] == name)?["Version"].as_str()
     }
 }
@@ -229,9 +224,8 @@ pub struct CacheRecord {
     pub shared: bool,
 }
 
-/// The build cache, from `docker buildx du --verbose`: a block of `key: value`
-/// lines a record (buildx, `commands/diskusage.go`). `docker system df` says the
-/// same as JSON, but takes half a minute where one image has 8 GB.
+/// The build cache, from `docker buildx du --verbose` (buildx, `commands/diskusage.go`): as JSON,
+/// `docker system df` takes half a minute where one image has 8 GB.
 pub fn build_cache(text: &str) -> Vec<CacheRecord> {
     let mut records: Vec<CacheRecord> = Vec::new();
     for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
@@ -250,8 +244,7 @@ pub fn freed(text: &str) -> Option<&str> {
     text.lines().rev().find_map(|line| line.strip_prefix("Total:")).map(str::trim)
 }
 
-/// The containers that `docker compose --dry-run up` says it would recreate, in
-/// lines such as ` DRY-RUN MODE -  Container p-backend-1  Recreate`.
+/// Containers in lines such as ` DRY-RUN MODE -  Container p-backend-1  Recreate`.
 pub fn recreated(dry_run: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (_, rest) in dry_run.lines().filter_map(|line| line.split_once("Container ")) {

@@ -23,9 +23,8 @@ pub struct Project {
     pub ports: Vec<String>,
     /// How the image is built; none where the service only pulls it.
     pub build: Option<Build>,
-    /// Services that have to have started before this one does.
+    /// Services that have to have started, or to be healthy, before this one starts.
     pub needs_started: Vec<String>,
-    /// Those that have to be healthy.
     pub needs_healthy: Vec<String>,
     /// The NVIDIA GPUs it asks for, as `docker run --gpus` takes them.
     pub gpus: Option<String>,
@@ -36,8 +35,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// Parses the JSON that `docker compose config --format json` prints.
-    /// Fails when it isn't that, or the project has no service `backend`.
+    /// Parses the JSON that `docker compose config` prints; it may lack the service.
     pub fn parse(json: &str) -> Result<Project> {
         let config: Value = from_json(json, "docker compose config")?;
         let services = entries(&config["services"]);

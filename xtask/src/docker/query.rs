@@ -10,7 +10,6 @@ use super::model::{self, from_json};
 use super::{CacheRecord, Container, Docker, Engine, Image, MIN_COMPOSE, Project, SERVICE};
 use crate::error::Failure;
 
-/// A name of an image on the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedImage {
     pub name: String,
@@ -41,8 +40,7 @@ impl Docker {
         self.ask(&docker(["buildx", "version"]))
     }
 
-    /// Where the engine is, such as `unix:///var/run/docker.sock`, whether it answers
-    /// or not. Fails when the context that is chosen does not exist.
+    /// Where the engine is, such as `unix:///var/run/docker.sock`, even if it does not answer.
     pub fn endpoint(&self) -> Result<String> {
         self.ask(&docker(["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]))
     }
@@ -53,11 +51,11 @@ impl Docker {
         if answer.code == 0 {
             return Project::parse(&answer.stdout);
         }
+        let (major, minor) = MIN_COMPOSE;
         let failure = Failure::of_command("docker compose config", answer.code, &answer.stderr);
         let failure = match self.compose_version() {
             Ok(version) if !recent_enough(&version) => Failure::new(format!(
-                "Docker Compose {version} is too old: {}.{} or newer is needed",
-                MIN_COMPOSE.0, MIN_COMPOSE.1
+                "Docker Compose {version} is too old: {major}.{minor} or newer is needed",
             ))
             .advice("docs.docker.com/compose/install tells how to upgrade it")
             .hint("cargo xtask up --setup   # on Debian and Ubuntu"),
@@ -67,8 +65,7 @@ impl Docker {
         Err(failure).context("reading the compose files")
     }
 
-    /// All of the service's containers in a project, or in all projects, the newest
-    /// first: during a swap there are two.
+    /// The service's containers in a project, or in all, the newest first: a swap has two.
     pub fn containers(&self, project: Option<&str>) -> Result<Vec<Container>> {
         let label = |key: &str, value: &str| format!("label=com.docker.compose.{key}={value}");
         let filters = project.map(|project| label("project", project)).into_iter();
@@ -130,11 +127,8 @@ impl Docker {
         Ok(ids.take(5).collect())
     }
 
-    /// Names of the containers that Compose would recreate, the service's and those it
-    /// depends on: their configuration, .env or image has changed since.
-    ///
-    /// Asked with the dependencies, as for [`Docker::up`]: up to Compose 2.26 at
-    /// least, `--no-deps` gives the same service another configuration hash.
+    /// Names of the containers that Compose would recreate, the service's and those it depends on:
+    /// up to Compose 2.26 at least, `--no-deps` gives a service another configuration hash.
     pub fn drifted(&self) -> Result<Vec<String>> {
         let args = ["--progress", "plain", "--dry-run", "up", "--detach", "--no-build", SERVICE];
         // A compose file may pass on the very variables that would make it quick.
@@ -159,8 +153,7 @@ impl Docker {
         Ok(model::build_cache(&self.output(&du, cap)?.in_time(&du)?.stdout))
     }
 
-    /// Removes records of the build cache by their ids, except those that others
-    /// build on; returns how much disk that freed, in buildx's words.
+    /// Removes those records of the build cache that no other needs; returns the size freed.
     pub fn prune_build_cache(&self, ids: &[String]) -> Result<String> {
         let prune = prune_build_cache(&ids.join("|"));
         // Removing gigabytes takes longer than any question.
@@ -169,8 +162,7 @@ impl Docker {
     }
 }
 
-/// Whether a version such as `v2.26.1-4` or `5.0.0-desktop.1` is [`MIN_COMPOSE`]
-/// or newer. One that can't be read counts as recent.
+/// Whether a version such as `v2.26.1-4` is [`MIN_COMPOSE`] or newer, or can't be read.
 pub fn recent_enough(version: &str) -> bool {
     let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
     let mut number = || numbers.next()?.parse::<u32>().ok();
