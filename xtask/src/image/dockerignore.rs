@@ -24,8 +24,7 @@ impl IgnoreFile {
         IgnoreFile(patterns.filter(|pattern| !pattern.glob.is_empty()).collect())
     }
 
-    /// Whether `path`, relative to the context and with `/` between its parts,
-    /// stays out of the build context.
+    /// Whether `path`, relative to the context and with `/`, stays out of the build context.
     pub fn excludes(&self, path: &str) -> bool {
         let path: Vec<char> = path.chars().collect();
         let ends = (0..=path.len()).filter(|end| path.get(*end).is_none_or(|c| *c == '/'));
@@ -39,8 +38,7 @@ impl IgnoreFile {
         excluded
     }
 
-    /// Whether nothing below an excluded directory can come back, so that it
-    /// need not be walked.
+    /// Whether nothing below an excluded directory can come back, so that it need not be walked.
     pub fn prunes(&self) -> bool {
         !self.0.iter().any(|pattern| pattern.brings_back)
     }

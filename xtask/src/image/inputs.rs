@@ -1,8 +1,7 @@
-//! What an image is built from: the build context less what its .dockerignore
-//! excludes, the Dockerfile, the build arguments, and the requirements.
+//! What an image is built from: the build context less what its .dockerignore excludes, the
+//! Dockerfile, the build arguments, and the requirements.
 //!
-//! Content decides, never time stamps or git, so a fresh clone of the same
-//! sources has the same digest.
+//! Content decides, not time stamps or git: a fresh clone of the same sources has the same digest.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -34,10 +33,9 @@ pub struct Build {
     pub arguments: Value,
 }
 
-/// Build inputs by name (a path relative to the repository), each with the
-/// XXH3-128 digest of its content in hex.
 #[derive(Debug, Default, PartialEq)]
 pub struct Inputs {
+    /// Digests of contents (XXH3-128, in hex) by paths relative to the repository.
     pub files: BTreeMap<String, String>,
     /// Text of requirements.txt.
     pub requirements: String,
@@ -47,22 +45,18 @@ pub struct Inputs {
 const BLOCK: u64 = 1 << 17;
 
 impl Inputs {
-    /// Reads and digests what `build` is made of.
-    /// Fails when the context, the Dockerfile or requirements.txt is missing, or a file
-    /// can't be read; the message names it.
+    /// Fails when the context, the Dockerfile or another file can't be read; the message names it.
     pub fn read(root: &Path, build: &Build) -> Result<Inputs> {
         let mut inputs = Inputs { requirements: requirements::read(root)?, ..Inputs::default() };
         inputs.add(requirements::PATH.into(), xxh3_128(inputs.requirements.as_bytes()));
         // Like files, so that what changed can be named.
         let arguments = build.arguments.to_string();
         inputs.add("the build arguments".into(), xxh3_128(arguments.as_bytes()));
-        inputs
-            .read_context(root, &build.context, build.dockerfile.as_deref())
-            .context("reading the build context")?;
+        let main = inputs.read_context(root, &build.context, build.dockerfile.as_deref());
+        main.context("reading the build context")?;
         for context in build.additional_contexts.values() {
-            inputs
-                .read_context(root, context, None)
-                .context("reading an additional build context")?;
+            let additional = inputs.read_context(root, context, None);
+            additional.context("reading an additional build context")?;
         }
         Ok(inputs)
     }
@@ -130,8 +124,7 @@ fn files(root: &Path, context: &Path, ignore: &IgnoreFile) -> io::Result<Vec<Pat
         for entry in fs_err::read_dir(directory)? {
             let entry = entry?;
             let (path, kind) = (entry.path(), entry.file_type()?);
-            // Git's and cargo's own files, and what xtask writes below target/, are no
-            // part of the image.
+            // Git's and cargo's own files, and xtask's below target/, are no part of the image.
             if entry.file_name() == ".git" || path == root.join("target") {
                 continue;
             }
@@ -148,13 +141,9 @@ fn files(root: &Path, context: &Path, ignore: &IgnoreFile) -> io::Result<Vec<Pat
 
 /// The results for all items, in order, worked out on all processors.
 fn in_parallel<'a, T: Sync, R: Send>(items: &'a [T], work: impl Fn(&'a T) -> R + Sync) -> Vec<R> {
-    // Starting a thread takes longer than reading some small files.
-    const FEW: usize = 32;
-    if items.len() <= FEW {
-        return items.iter().map(work).collect();
-    }
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let share = items.len().div_ceil(processors).max(FEW);
+    // Starting a thread takes longer than reading some small files.
+    let share = items.len().div_ceil(processors).max(32);
     let work = &work;
     thread::scope(|scope| {
         let spawn =
@@ -189,22 +178,19 @@ fn digest_of(path: &Path) -> io::Result<u128> {
     }
 }
 
-/// A path's name in messages and in the digest: relative to the repository, or
-/// to its context where that lies elsewhere, so that it is the same in every clone.
+/// A path relative to the repository, or to its context elsewhere: the same in every clone.
 fn name_of(root: &Path, context: &Path, path: &Path) -> String {
     slashed(path.strip_prefix(root).or_else(|_| path.strip_prefix(context)).unwrap_or(path))
 }
 
-/// A path with `/` between its parts. On Unix it is usually so already, and taking
-/// it apart would take as long as reading a small file.
+/// A path with `/` between its parts.
 fn slashed(path: &Path) -> String {
-    match path.to_str() {
-        Some(text) if std::path::MAIN_SEPARATOR == '/' && !text.contains("/./") => text.to_owned(),
-        _ => {
-            let parts = path.components().map(|part| part.as_os_str().to_string_lossy());
-            parts.collect::<Vec<_>>().join("/")
-        }
+    // Usually it is; taking it apart would take as long as reading a small file.
+    if let Some(text) = path.to_str().filter(|text| cfg!(unix) && !text.contains("/./")) {
+        return text.to_owned();
     }
+    let parts = path.components().map(|part| part.as_os_str().to_string_lossy());
+    parts.collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]

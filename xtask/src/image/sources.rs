@@ -1,7 +1,7 @@
-//! Step1X-3D's own sources: a git submodule, since they are not ours to copy.
-//! Without them the service runs all the same, and says so.
+//! Step1X-3D's sources: a submodule, since they are not ours to copy. The service runs without.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use xshell::Shell;
@@ -12,8 +12,7 @@ use crate::process::{self, Invocation};
 /// Where they are, relative to the repository's root.
 pub const PATH: &str = "backend/Step1X-3D";
 
-/// Whether the clone at `root` has them. A submodule that was not checked out
-/// is an empty directory.
+/// Whether the clone at `root` has them: without them the submodule is an empty directory.
 pub fn present(root: &Path) -> bool {
     fs_err::read_dir(root.join(PATH)).is_ok_and(|mut entries| entries.next().is_some())
 }
@@ -25,23 +24,27 @@ pub fn missing(root: &Path) -> bool {
 
 /// The command that fetches the commit that the repository pins, and no history.
 pub fn fetch_command() -> Invocation {
-    let update = ["submodule", "update", "--init", "--depth", "1", "--progress", PATH];
     // A server that stops sending must not hold up what needs no sources.
-    Invocation::new("git", ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"])
-        .args(update)
+    Invocation::new("git", ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"]).args([
+        "submodule",
+        "update",
+        "--init",
+        "--depth",
+        "1",
+        "--progress",
+        PATH,
+    ])
 }
 
-/// The version of git.
-/// Fails when there is none on PATH.
+/// Fails when there is no git on PATH.
 pub fn git_version() -> Result<String> {
     let version = Invocation::new("git", ["--version"]);
-    let answer = process::capture(&Shell::new()?, &version, std::time::Duration::from_secs(5))?;
+    let answer = process::capture(&Shell::new()?, &version, Duration::from_secs(5))?;
     let version = answer.stdout.trim();
     Ok(version.strip_prefix("git version ").unwrap_or(version).to_owned())
 }
 
-/// Fetches them into the clone at `root`.
-/// Fails with git's exit code, when there is no git or no network.
+/// Fetches them into the clone at `root`; fails with git's exit code.
 pub fn fetch(root: &Path) -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(root);
@@ -50,8 +53,7 @@ pub fn fetch(root: &Path) -> Result<()> {
     process::shown(&sh, &fetch_command())
 }
 
-/// Fetches them if they are missing; where that fails, says so and goes on.
-/// Fails after Ctrl-C only.
+/// Fetches them if they are missing; where that fails, except by Ctrl-C, says so and goes on.
 pub fn fetch_if_missing(root: &Path) -> Result<()> {
     if !missing(root) {
         return Ok(());

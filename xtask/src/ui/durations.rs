@@ -1,5 +1,4 @@
-//! How long each command took last time, in a file below target/xtask. Nothing is
-//! decided by it, so trouble with it is never an error.
+//! How long each command took last time. Nothing is decided by it, so no trouble is an error.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// One JSON file, read and written whole.
+/// One JSON file below target/xtask, read and written whole.
 #[derive(Default, Deserialize, Serialize)]
 pub struct Durations {
     #[serde(skip)]
@@ -30,10 +29,8 @@ impl Durations {
         Duration::try_from_secs_f64(*self.seconds.get(command)?).ok()
     }
 
-    /// Notes how long `command` took.
     pub fn note(&mut self, command: &str, took: Duration) {
-        let tenths = (took.as_secs_f64() * 10.0).round() / 10.0;
-        self.seconds.insert(command.to_owned(), tenths);
+        self.seconds.insert(command.to_owned(), (took.as_secs_f64() * 10.0).round() / 10.0);
         let _ = self.save();
     }
 

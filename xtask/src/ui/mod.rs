@@ -2,7 +2,7 @@
 
 pub mod durations;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crate::docker::{Container, SERVICE};
 
@@ -37,53 +37,39 @@ pub fn short_id(id: &str) -> &str {
 pub fn answers(container: &Container) -> String {
     let at = container.addresses().into_iter().next();
     let at = at.map(|at| format!(" on http://{at}")).unwrap_or_default();
-    match container.healthcheck() {
-        Some(_) => format!("`{SERVICE}` answers{at}"),
-        None => {
-            format!("`{SERVICE}` runs{at}; without a healthcheck nothing tells whether it answers")
-        }
+    if container.healthcheck().is_some() {
+        return format!("`{SERVICE}` answers{at}");
     }
+    format!("`{SERVICE}` runs{at}; without a healthcheck nothing tells whether it answers")
 }
 
 /// How long ago an RFC 3339 time was; none for nonsense and for Docker's year 1.
 pub fn age(time: &str) -> Option<String> {
-    let then = seconds_since_1970(time).filter(|then| *then > 0)?;
-    Some(spoken(Duration::from_secs(now().saturating_sub(then as u64))))
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Seconds since 1970 of an RFC 3339 time in UTC, as Docker prints them. The
-/// days are counted as in Howard Hinnant's `days_from_civil`.
-fn seconds_since_1970(time: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| time.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    Some(days * 86400 + number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?)
+    let then = humantime::parse_rfc3339(time).ok()?;
+    Some(spoken(SystemTime::now().duration_since(then).unwrap_or_default()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]
     fn times_are_read() {
-        for (time, want) in [
+        for (time, seconds) in [
             ("1970-01-01T00:00:00Z", Some(0)),
             ("2000-02-29T12:30:15.123456789Z", Some(951_827_415)),
-            ("2026-11-23T22:44:35.359178355Z", Some(1_795_473_875)),
-            ("0001-01-01T00:00:00Z", Some(-62_135_596_800)),
+            ("2026-01-23T22:44:35.359178355Z", Some(1_769_208_275)),
+            ("0001-01-01T00:00:00Z", None),
             ("nonsense", None),
             ("", None),
         ] {
-            assert_eq!(seconds_since_1970(time), want, "{time}");
+            let then = seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+            let want = then.map(|then| spoken(then.elapsed().unwrap_or_default()));
+            assert_eq!(age(time), want, "{time}");
         }
-        assert_eq!(age("0001-01-01T00:00:00Z"), None);
+        assert_eq!(age("2999-01-01T00:00:00Z").as_deref(), Some("0.0 s"));
     }
 
     #[test]
@@ -93,12 +79,19 @@ mod tests {
             (0.42, "0.4 s"),
             (59.9, "59 s"),
             (190.0, "3 min 10 s"),
+            (9.99, "10.0 s"),
+            (10.0, "10 s"),
+            (60.0, "1 min 0 s"),
+            (600.0, "10 min"),
             (3600.0, "60 min"),
+            (172_800.0, "2 days"),
             (7200.0, "2 h"),
             (200_000.0, "2 days"),
         ] {
             assert_eq!(spoken(seconds), want);
         }
+        assert_eq!([size(1_000_000_000), size(1_000_000)], ["1.0 GB", "1 MB"]);
+        assert_eq!((short_id("sha256:0123456789abcdef"), short_id("c1")), ("0123456789ab", "c1"));
         assert_eq!([size(7_912_000_000), size(52_430_000), size(227)], ["7.9 GB", "52 MB", "0 kB"]);
     }
 }
