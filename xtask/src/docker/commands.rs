@@ -16,16 +16,12 @@ impl Docker {
             .stdin(overlay, "a compose file that names the image and resets its further tags")
     }
 
-    /// Starts the services that this one depends on: Compose would replace its
-    /// container first and only then wait for them.
+    /// Starts what the service depends on: Compose replaces its container before it waits for that.
     pub fn up_dependencies(&self, project: &Project) -> Vec<Invocation> {
         let up = self.compose(&["up", "--detach", "--no-build"]);
         let wait = up.clone().args(["--wait", "--wait-timeout", "120"]);
-        [(up, &project.needs_started), (wait, &project.needs_healthy)]
-            .into_iter()
-            .filter(|(_, names)| !names.is_empty())
-            .map(|(up, names)| up.args(names))
-            .collect()
+        let all = [(up, &project.needs_started), (wait, &project.needs_healthy)].into_iter();
+        all.filter(|(_, names)| !names.is_empty()).map(|(up, names)| up.args(names)).collect()
     }
 
     /// Creates, recreates or starts the container as needed, after what it depends on.
@@ -70,10 +66,6 @@ pub fn remove_images<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Inv
     docker(["image", "rm"]).args(names)
 }
 
-pub(super) fn remove_container(name: &str) -> Invocation {
-    docker(["rm", "--force", name])
-}
-
 /// Removes the records of the build cache whose ids match a regular expression.
 pub fn prune_build_cache(ids: &str) -> Invocation {
     docker(["buildx", "prune", "--force", "--filter", &format!("id={ids}")])
@@ -89,29 +81,24 @@ pub fn label_image(reference: &str, key: &str, value: &str) -> Invocation {
 
 /// Starts a throw-away container with `gpus`, as `docker run --gpus` takes them.
 pub fn try_gpus(image: &str, gpus: &str) -> Invocation {
-    throw_away(&gpu_options(gpus), image, "true", &[])
+    throw_away(&gpu_options(gpus), image, &["true"])
 }
 
 /// Starts a throw-away container that publishes on `host:port`.
 pub fn try_port(image: &str, address: &str) -> Invocation {
     let publish = format!("{address}:1");
-    throw_away(&["--network", "bridge", "--publish", &publish], image, "true", &[])
+    throw_away(&["--network", "bridge", "--publish", &publish], image, &["true"])
 }
 
 /// A container without a network unless `options` name one. By its name it can be removed.
-pub(super) fn throw_away(
-    options: &[&str],
-    image: &str,
-    program: &str,
-    args: &[&str],
-) -> Invocation {
+pub(super) fn throw_away(options: &[&str], image: &str, command: &[&str]) -> Invocation {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("xtask-{}-{}", process::run_id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let own_network = options.contains(&"--network");
     let network: &[&str] = if own_network { &[] } else { &["--network", "none"] };
-    let named = ["--interactive", "--name", &name];
-    let program = ["--entrypoint", program, image];
-    docker([&["run", "--rm"], options, &named, network, &program, args].concat())
+    let (program, args) = command.split_at(1);
+    docker([&["run", "--rm"], options, &["--interactive", "--name", &name], network].concat())
+        .args([&["--entrypoint"], program, &[image], args].concat())
 }
 
 /// Options of `docker run` that ask for GPUs. CDI's own names are devices.

@@ -25,17 +25,15 @@ pub enum Python<'a> {
 impl Docker {
     /// The command that runs a Python script with arguments.
     pub fn python(&self, place: &Python, script: &str, args: &[&str]) -> Invocation {
-        let python: Vec<&str> = ["-"].iter().chain(args).copied().collect();
+        let python = [&["python3", "-"], args].concat();
         let run = match place {
-            Python::Service => self.compose(&["exec", "-T", SERVICE, "python3"]).args(python),
-            Python::Container(container) => {
-                docker(["exec", "--interactive", &container.id, "python3"]).args(python)
-            }
+            Python::Service => self.compose(&["exec", "-T", SERVICE]).args(python),
+            Python::Container(c) => docker(["exec", "--interactive", &c.id]).args(python),
             Python::Image { image, gpus, visible } => {
                 let visible = visible.map(|value| format!("CUDA_VISIBLE_DEVICES={value}"));
                 let mut options = gpus.map(gpu_options).unwrap_or_default();
                 options.extend(visible.iter().flat_map(|visible| ["--env", visible]));
-                throw_away(&options, image, "python3", &python)
+                throw_away(&options, image, &python)
             }
         };
         run.stdin(script, "a Python script")
@@ -68,12 +66,12 @@ impl Docker {
     /// What the running `container`, or a throw-away one, sees of the engine's machine; none where
     /// neither `image` nor any other has a shell.
     pub fn machine(&self, container: Option<&Container>, image: Option<&Image>) -> Option<Machine> {
-        let look = ["-c", host::LOOK];
+        let look = ["sh", "-c", host::LOOK];
         let running = container.filter(|container| container.is("running")).into_iter();
-        let exec = running.map(|container| docker(["exec", &container.id, "sh"]).args(look));
+        let exec = running.map(|container| docker(["exec", &container.id]).args(look));
         let any = iter::once_with(|| self.some_images().unwrap_or_default()).flatten();
         let images = image.map(|image| image.id.clone()).into_iter().chain(any);
-        exec.chain(images.map(|image| throw_away(&[], &image, "sh", &look)))
+        exec.chain(images.map(|image| throw_away(&[], &image, &look)))
             .find_map(|look| self.ask(&look).ok().map(|said| Machine::parse(&said)))
     }
 

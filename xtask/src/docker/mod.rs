@@ -1,8 +1,7 @@
 //! The only module that builds docker commands.
 //!
-//! What changes something is an [`Invocation`] ([`commands`]), so that a plan can hold
-//! it. Questions ([`query`], [`exec`]) return typed models; each fails where docker
-//! can't be run or the engine does not answer, and names known causes.
+//! What changes something is an [`Invocation`] ([`commands`]), so that a plan can hold it.
+//! Questions ([`query`], [`exec`]) return typed models and fail where the engine does not answer.
 
 pub mod commands;
 mod exec;
@@ -20,6 +19,7 @@ use std::time::Duration;
 use anyhow::Result;
 use xshell::Shell;
 
+use self::commands::docker;
 pub use self::exec::Python;
 pub use self::host::{Machine, card_beside, card_here};
 pub use self::model::{CacheRecord, Container, Engine, Image};
@@ -120,11 +120,10 @@ impl Docker {
     /// What a command prints until its end or `cap`, with any exit code.
     pub fn output(&self, invocation: &Invocation, cap: Duration) -> Result<Finished> {
         let said = process::capture(&self.sh, invocation, cap);
-        if let Some(name) = invocation.value_of("--name")
-            && !said.as_ref().is_ok_and(|said| said.timed_out.is_none())
-        {
+        let ended = said.as_ref().is_ok_and(|said| said.timed_out.is_none());
+        if let Some(name) = invocation.value_of("--name").filter(|_| !ended) {
             // Its docker was killed; what hangs in the kernel cannot be removed at all.
-            process::clean_up(&self.sh, &commands::remove_container(name), Duration::from_secs(10));
+            process::clean_up(&self.sh, &docker(["rm", "--force", name]), Duration::from_secs(10));
         }
         said
     }

@@ -90,7 +90,7 @@ impl Docker {
         Ok(self.inspect("image", &[reference])?.pop())
     }
 
-    /// Those that exist; one may have gone since it was listed.
+    /// Those that still exist.
     fn inspect<T: DeserializeOwned>(&self, kind: &str, references: &[&str]) -> Result<Vec<T>> {
         if references.is_empty() {
             return Ok(Vec::new());

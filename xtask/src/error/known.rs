@@ -1,5 +1,4 @@
-//! The known failures of docker, of the NVIDIA driver and of builds, in the user's
-//! words: each is recognised here and nowhere else.
+//! Failures of docker, the NVIDIA driver and builds, recognised here and nowhere else.
 
 use super::{Failure, Kind, Remedy};
 
@@ -96,9 +95,8 @@ pub(super) fn lookup(table: &[Known], output: &str) -> Option<Failure> {
     Some(Failure::new(*says).kind(*kind).remedy(&Remedy::new(text, commands)))
 }
 
-/// The part of a command's output that says why it failed: of a build the end of the
-/// step that did, which BuildKit repeats between two rules, and what follows. Other
-/// steps may have had troubles that they got over.
+/// What of an output says why a command failed. Of a build that is the failed step, which BuildKit
+/// repeats between two rules: other steps may have got over their troubles.
 pub(super) fn essence(output: &str) -> &str {
     let start = output.rmatch_indices("------\n").nth(1).map_or(0, |(at, _)| at);
     &output[start..]

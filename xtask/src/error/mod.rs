@@ -35,10 +35,7 @@ pub struct Remedy {
 
 impl Remedy {
     pub fn new(text: &str, commands: &[&str]) -> Remedy {
-        Remedy {
-            text: text.to_owned(),
-            commands: commands.iter().map(ToString::to_string).collect(),
-        }
+        Remedy { text: text.into(), commands: commands.iter().map(ToString::to_string).collect() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -71,8 +68,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Of no special kind and with exit code 1. The message is lowercase and has no full
-    /// stop.
+    /// With exit code 1. The message is lowercase and has no full stop.
     pub fn new(message: impl Into<String>) -> Failure {
         let message = message.into();
         Failure { kind: Kind::Other, message, remedy: Remedy::default(), code: 1, cause: None }
@@ -109,8 +105,7 @@ impl Failure {
         Failure { code, ..self }
     }
 
-    /// A command that ended with `code` and wrote `output`, in the user's words if it is
-    /// [`known`].
+    /// A command that ended with `code` and wrote `output`, in the user's words if [`known`].
     pub fn of_command(command: &str, code: i32, output: &str) -> Failure {
         let said = essence(output);
         let unknown = || {
@@ -125,7 +120,6 @@ impl Failure {
         lookup(DRIVERS, output)
     }
 
-    /// Whether there is a remedy.
     pub fn is_known(&self) -> bool {
         !self.remedy.is_empty()
     }
@@ -175,8 +169,7 @@ pub fn line(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Renders an error for the terminal: the failure, its causes a line each, and
-/// after a blank line what to do.
+/// An error for the terminal: the failure, its causes, and after a blank line what to do.
 pub fn render(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error}\n");
     for cause in error.chain().skip(1) {

@@ -1,16 +1,12 @@
 //! How an image knows what it was built from.
 //!
-//! A label would change the image's id, and with it whether containers count as up
-//! to date; a local file would not survive a fresh clone. So the digests of the
-//! inputs are one more *name* of the image on its engine:
+//! A label would change the image's id, and with it whether containers count as up to date; a local
+//! file would not survive a fresh clone. So the digests of the inputs are one more *name* of the
+//! image on its engine: `localhost/xtask/<project>-backend:<inputs>-<requirements>`.
 //!
-//! ```text
-//! localhost/xtask/<project>-backend:<inputs>-<requirements>
-//! ```
-//!
-//! A build by hand yields another image, which lacks the name, or from the same
-//! inputs the same image, for which it is true. Beside it stands an image of no
-//! size, `….record`, whose label lists the inputs, to say *what* changed.
+//! A build by hand yields another image, which lacks the name, or from the same inputs the same
+//! image, for which it is true. Beside it stands an image of no size, `….record`, whose label lists
+//! the inputs, to say *what* changed.
 
 use std::collections::BTreeMap;
 
