@@ -84,7 +84,6 @@ pub fn try_gpus(image: &str, gpus: &str) -> Invocation {
     throw_away(&gpu_options(gpus), image, &["true"])
 }
 
-/// Starts a throw-away container that publishes on `host:port`.
 pub fn try_port(image: &str, address: &str) -> Invocation {
     let publish = format!("{address}:1");
     throw_away(&["--network", "bridge", "--publish", &publish], image, &["true"])

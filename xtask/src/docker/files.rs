@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-/// Names that Compose looks for, in its order (compose-go, `cli/options.go`).
+/// What Compose looks for, in its order (compose-go, `cli/options.go`).
 #[rustfmt::skip]
 const NAMES: [[&str; 4]; 2] = [
     ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"],

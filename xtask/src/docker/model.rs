@@ -1,7 +1,5 @@
-//! What the engine says about containers, images and itself (Docker Engine API).
-//!
-//! What is asked for often is typed. The rest stays JSON, in which a missing key reads
-//! as the `null` that the engine writes for an empty list or map.
+//! What the engine says about containers, images and itself (Docker Engine API). What is asked for
+//! rarely stays JSON: a missing key reads as the `null` that stands for an empty list or map.
 
 use std::time::Duration;
 
@@ -58,7 +56,6 @@ impl Container {
         self.name.trim_start_matches('/')
     }
 
-    /// Name of its compose project.
     pub fn project(&self) -> &str {
         self.config["Labels"]["com.docker.compose.project"].as_str().unwrap_or_default()
     }
@@ -153,7 +150,6 @@ fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
 }
 
 impl Image {
-    /// The value of one of its labels.
     pub fn label(&self, key: &str) -> Option<&str> {
         self.config["Labels"][key].as_str()
     }
@@ -216,7 +212,6 @@ impl Engine {
     }
 }
 
-/// One record of the build cache.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CacheRecord {
     pub id: String,

@@ -15,7 +15,6 @@ use crate::image::inputs::Build;
 /// The project and its service, as Compose resolves them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Project {
-    /// Compose project name.
     pub name: String,
     /// Name of the service's image, with its tag.
     pub image: String,

@@ -101,10 +101,8 @@ impl Docker {
         if !answer.stderr.to_lowercase().contains(&format!("no such {kind}")) {
             answer = answer.success(&inspect)?;
         }
-        match answer.stdout.trim() {
-            "" => Ok(Vec::new()),
-            json => from_json(json, &inspect.to_string()),
-        }
+        let json = if answer.stdout.trim().is_empty() { "[]" } else { &answer.stdout };
+        from_json(json, &inspect.to_string())
     }
 
     /// The images whose names match `pattern`, such as `localhost/xtask/*`.

@@ -43,7 +43,7 @@ impl Remedy {
     }
 
     /// Adds another remedy, less the commands that are there already.
-    fn extend(&mut self, other: &Remedy) {
+    fn and(mut self, other: &Remedy) -> Remedy {
         if !self.text.is_empty() && !other.text.is_empty() {
             self.text.push('\n');
         }
@@ -54,6 +54,7 @@ impl Remedy {
                 self.commands.push(command.clone());
             }
         }
+        self
     }
 }
 
@@ -78,21 +79,18 @@ impl Failure {
         Failure { kind, ..self }
     }
 
-    /// Adds a command to run.
     pub fn hint(mut self, command: impl Into<String>) -> Failure {
         self.remedy.commands.push(command.into());
         self
     }
 
     /// Adds a sentence, where no command does it.
-    pub fn advice(mut self, sentence: impl Into<String>) -> Failure {
-        self.remedy.extend(&Remedy { text: sentence.into(), commands: Vec::new() });
-        self
+    pub fn advice(self, sentence: impl Into<String>) -> Failure {
+        self.remedy(&Remedy { text: sentence.into(), commands: Vec::new() })
     }
 
-    pub fn remedy(mut self, remedy: &Remedy) -> Failure {
-        self.remedy.extend(remedy);
-        self
+    pub fn remedy(self, remedy: &Remedy) -> Failure {
+        Failure { remedy: self.remedy.and(remedy), ..self }
     }
 
     /// Names the cause, whose exit code is passed on.
@@ -137,7 +135,7 @@ impl std::error::Error for Failure {
     }
 }
 
-fn failures(error: &anyhow::Error) -> impl Iterator<Item = &Failure> {
+fn failures(error: &anyhow::Error) -> impl DoubleEndedIterator<Item = &Failure> {
     error.chain().filter_map(|cause| cause.downcast_ref())
 }
 
@@ -152,14 +150,9 @@ pub fn kind(error: &anyhow::Error) -> Kind {
 
 /// All remedies along an error's chain as one: what mends the cause comes first.
 pub fn remedy(error: &anyhow::Error) -> Remedy {
-    let mut all = Remedy::default();
-    for failure in failures(error).collect::<Vec<_>>().into_iter().rev() {
-        all.extend(&failure.remedy);
-    }
-    all
+    failures(error).rev().fold(Remedy::default(), |all, failure| all.and(&failure.remedy))
 }
 
-/// The exit code an error ends xtask with.
 pub fn exit_code(error: &anyhow::Error) -> i32 {
     failures(error).next().map_or(1, |failure| failure.code)
 }

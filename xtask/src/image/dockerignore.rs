@@ -1,11 +1,9 @@
 //! .dockerignore, as BuildKit reads it.
 //!
-//! The rules are those of moby/patternmatcher (`patternmatcher.go`,
-//! `ignorefile/ignorefile.go`), which differ from .gitignore's: a pattern is
-//! anchored at the context's root, the last match wins, and a `!` line brings a
-//! file back even out of an excluded directory.
+//! The rules are those of moby/patternmatcher (`patternmatcher.go`, `ignorefile/ignorefile.go`),
+//! which differ from .gitignore's: a pattern is anchored at the context's root, the last match wins,
+//! and a `!` line brings a file back even out of an excluded directory.
 
-/// The patterns of one ignore file.
 pub struct IgnoreFile(Vec<Pattern>);
 
 struct Pattern {
@@ -14,7 +12,6 @@ struct Pattern {
 }
 
 impl IgnoreFile {
-    /// Parses the text of a .dockerignore.
     pub fn parse(text: &str) -> IgnoreFile {
         let lines = text.trim_start_matches('\u{feff}').lines();
         let patterns = lines.filter(|line| !line.starts_with('#')).map(str::trim).map(|line| {
@@ -57,8 +54,8 @@ fn clean(pattern: &str) -> Vec<char> {
     parts.join("/").chars().collect()
 }
 
-/// `*` and `?` stay within one part of the path, `**` crosses parts, `[a-z]`
-/// and `[^a-z]` are classes, `\` takes the next character as it is.
+/// `*` and `?` stay within one part of the path, `**` crosses parts, `[a-z]` and `[^a-z]` are
+/// classes, `\` takes the next character as it is.
 fn matches(glob: &[char], path: &[char]) -> bool {
     match glob {
         [] => path.is_empty(),

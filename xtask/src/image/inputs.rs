@@ -23,11 +23,9 @@ use crate::image::requirements;
 pub struct Build {
     /// The context's directory (or, for a remote context, its address).
     pub context: String,
-    /// Further named contexts.
     pub additional_contexts: BTreeMap<String, String>,
     /// Path of the Dockerfile, relative to the context; none if it is inline.
     pub dockerfile: Option<String>,
-    /// Further names for the image.
     pub tags: Vec<String>,
     /// Everything else that decides the result: arguments, target, platforms, …
     pub arguments: Value,

@@ -18,7 +18,6 @@ use super::inputs::Inputs;
 use super::requirements::{self, Pins};
 use crate::process;
 
-/// Label of a record.
 pub const LABEL: &str = "xtask.record";
 
 /// A longer list of files is left out of a record, since a command line ends at 32 KiB
@@ -61,7 +60,6 @@ pub fn failed(project: &str) -> String {
     format!("{}:failed", repository(project))
 }
 
-/// The name of the record beside an image of that name.
 pub fn record_name(name: &str) -> String {
     format!("{name}.record")
 }
@@ -72,7 +70,6 @@ struct Record {
     files: Option<BTreeMap<String, String>>,
 }
 
-/// The text of a record.
 pub fn record(inputs: &Inputs) -> String {
     let pins = requirements::pins(&inputs.requirements);
     let whole = json!({ "pins": pins, "files": inputs.files }).to_string();

@@ -24,7 +24,6 @@ impl Durations {
         Durations { path, ..serde_json::from_str(&text).unwrap_or_default() }
     }
 
-    /// How long `command` took when it last succeeded.
     pub fn last(&self, command: &str) -> Option<Duration> {
         Duration::try_from_secs_f64(*self.seconds.get(command)?).ok()
     }
