@@ -24,12 +24,15 @@ impl IgnoreFile {
     /// Whether `path`, relative to the context and with `/`, stays out of the build context.
     pub fn excludes(&self, path: &str) -> bool {
         let path: Vec<char> = path.chars().collect();
-        let ends = (0..=path.len()).filter(|end| path.get(*end).is_none_or(|c| *c == '/'));
-        let prefixes: Vec<&[char]> = ends.map(|end| &path[..end]).collect();
+        let mut matched = vec![false; self.0.len()];
         let mut excluded = false;
-        for Pattern { glob, brings_back } in &self.0 {
-            if *brings_back == excluded && prefixes.iter().any(|prefix| matches(glob, prefix)) {
-                excluded = !brings_back;
+        // What matches a directory matches all below it.
+        for end in (0..=path.len()).filter(|end| path.get(*end).is_none_or(|c| *c == '/')) {
+            excluded = false;
+            for (Pattern { glob, brings_back }, matched) in self.0.iter().zip(&mut matched) {
+                // A pattern that can't change the outcome for a directory is not tried on it.
+                *matched = *matched || *brings_back == excluded && fits(glob, &path[..end]);
+                excluded = if *matched { !brings_back } else { excluded };
             }
         }
         excluded
@@ -52,6 +55,13 @@ fn clean(pattern: &str) -> Vec<char> {
         }
     }
     parts.join("/").chars().collect()
+}
+
+/// Whether a pattern fits a whole path. Plain text after a first `**` may begin anywhere.
+fn fits(glob: &[char], path: &[char]) -> bool {
+    let is_plain = |text: &[char]| !text.iter().any(|c| ['*', '?', '[', ']', '\\'].contains(c));
+    let suffix = glob.strip_prefix(&['*', '*']).filter(|suffix| is_plain(suffix));
+    suffix.is_some_and(|suffix| path.ends_with(suffix)) || matches(glob, path)
 }
 
 /// `*` and `?` stay within one part of the path, `**` crosses parts, `[a-z]` and `[^a-z]` are
@@ -139,6 +149,13 @@ mod tests {
             ("a?c", "a/c", false),
             ("a*", "b", false),
             ("**b", "a/b", true),
+            ("**.log", "a/b.log", true),
+            ("**.log", "a/log", false),
+            ("**.lo?", "b.log", false),
+            ("**.lo[g]", "b.log", false),
+            ("**.lo\\g", "b.log", false),
+            ("a**.log", "ab.log", false),
+            ("a**", "ab/c", true),
             ("a/**/b", "axb", false),
             ("../a/..", "a", false),
             ("a//b/", "a/b", true),
@@ -164,6 +181,9 @@ mod tests {
             ("a\n! a/b", "a/b", false),
             ("a\n!a\na/b", "a/c", false),
             ("!", "a", false),
+            ("d/x\n!d", "d/x", true),
+            ("d\n!d/x", "d/x/y", false),
+            ("d\n!d/x", "d/y", true),
         ] {
             assert_eq!(IgnoreFile::parse(text).excludes(path), excluded, "{text:?} on {path}");
         }
