@@ -143,6 +143,7 @@ mod tests {
         fs_err::write(root.join(".env"), "COMPOSE_FILE=a.yml;b.yml\nCOMPOSE_PATH_SEPARATOR=;\n")
             .unwrap();
         assert_eq!(in_force(&root).unwrap(), ["a.yml", "b.yml"]);
+        assert_eq!(values(&root), ["a.yml;b.yml", ";"]);
         fs_err::remove_dir_all(&root).unwrap();
     }
 }

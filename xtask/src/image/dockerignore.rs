@@ -88,7 +88,7 @@ fn matches(glob: &[char], path: &[char]) -> bool {
 fn after_one(glob: &[char], c: char) -> Option<&[char]> {
     let (fits, rest) = match glob {
         ['?', rest @ ..] => (c != '/', rest),
-        ['[', first, rest @ ..] if rest.contains(&']') => {
+        ['[', first, rest @ ..] => {
             let mut parts = rest.splitn(2, |c| *c == ']');
             let (class, rest) = (parts.next()?, parts.next()?);
             (in_class(&[&[*first], class].concat(), c), rest)

@@ -118,6 +118,21 @@ mod tests {
     }
 
     #[test]
+    fn requirements_that_cannot_be_read_say_what_to_do() {
+        let root = std::env::temp_dir().join(format!("xtask-pins-{}", std::process::id()));
+        let says = || read(&root).map_err(|error| crate::error::render(&error));
+        assert!(says().unwrap_err().contains("hint: git checkout -- backend/requirements.txt"));
+        fs_err::create_dir_all(root.join("backend")).unwrap();
+        fs_err::write(root.join(PATH), b"torch==2.5.1 # \xff").unwrap();
+        assert!(says().unwrap_err().contains("hint: save backend/requirements.txt as UTF-8"));
+        fs_err::write(root.join(PATH), "torch==2.5.1").unwrap();
+        assert_eq!(says().unwrap(), "torch==2.5.1");
+        fs_err::remove_dir_all(root).unwrap();
+        assert_eq!(mismatch("a", Some("1"), "2"), "a is 1, pinned is 2");
+        assert_eq!(mismatch("a", None, "2"), "a is missing, pinned is 2");
+    }
+
+    #[test]
     fn what_is_left_out_is_read_past_comments() {
         let root = std::env::temp_dir().join(format!("xtask-excludes-{}", std::process::id()));
         assert!(excludes(&root).unwrap().is_empty(), "no file, nothing left out");
