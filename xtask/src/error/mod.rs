@@ -288,4 +288,16 @@ mod tests {
         assert_eq!(render(&error).matches("hint: ").count(), 2);
         assert_eq!(exit_code(&error), 2);
     }
+
+    #[test]
+    fn a_failure_has_one_kind_and_all_its_remedies() {
+        let failure = || Failure::new("outer").advice("One.").advice("Two.").advice("").hint("x");
+        assert!(failure().is_known() && !Failure::new("inner").is_known());
+        let error = failure().because(Failure::new("inner").kind(Kind::PortTaken).into()).into();
+        assert_eq!(kind(&error), Kind::PortTaken);
+        assert_eq!(remedy(&error), Remedy::new("One.\nTwo.", &["x"]));
+        assert_eq!(kind(&failure().into()), Kind::Other);
+        assert!(Failure::of_driver("NVML error: driver not loaded").is_some());
+        assert!(Failure::of_driver("port is already allocated").is_none());
+    }
 }
