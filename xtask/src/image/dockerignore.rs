@@ -1,7 +1,7 @@
 //! .dockerignore, as BuildKit reads it.
 //!
 //! The rules are those of moby/patternmatcher (`patternmatcher.go`, `ignorefile/ignorefile.go`),
-//! which differ from .gitignore's: a pattern is anchored at the context's root, the last match wins,
+//! unlike .gitignore's: patterns are anchored at the context's root, the last match wins,
 //! and a `!` line brings a file back even out of an excluded directory.
 
 pub struct IgnoreFile(Vec<Pattern>);
