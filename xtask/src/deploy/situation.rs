@@ -125,8 +125,10 @@ impl ImageState {
 const SINCE: &str = "since the image was built";
 
 fn requirements_changed(differences: &Differences) -> Vec<String> {
-    let pins: Vec<_> = differences.pins.iter().map(ToString::to_string).collect();
-    let pins = if pins.is_empty() { String::new() } else { format!(" ({})", pins.join(", ")) };
+    let pins = match &*differences.pins {
+        [] => String::new(),
+        pins => format!(" ({})", pins.join(", ")),
+    };
     vec![format!("{PATH} changed {SINCE}{pins}")]
 }
 

@@ -119,7 +119,12 @@ impl Planner<'_> {
             let commands = vec![prune_build_cache(SUPERSEDED_LAYERS)];
             operations.push(
                 Finish
-                    .operation(Method::PruneCache, does, "the engine would keep it", commands)
+                    .operation(
+                        Method::PruneCache,
+                        does,
+                        "left out if counting it takes long",
+                        commands,
+                    )
                     .when(When::Replaces(image.id.clone())),
             );
         }

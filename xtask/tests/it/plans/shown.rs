@@ -64,7 +64,7 @@ remove superseded names, and images with their last one
   because: the service answers without them
   would run: docker image rm localhost/xtask/p-backend:<digest>-<digest> localhost/xtask/p-backend:previous
 remove build cache that only superseded images used, if the image is another than before
-  because: the engine would keep it
+  because: left out if counting it takes long
   would run: docker buildx prune --force --filter id=SUPERSEDED_LAYERS
 --- stderr
 --- exit 0
