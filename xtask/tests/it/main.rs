@@ -1,6 +1,6 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
 //! [`doctors`], [`doctors_layers`]), against a real engine with a tiny image ([`restarts`],
-//! [`builds`], [`decisions`], [`turns`], [`doctors_engine`]), through every fault
+//! [`builds`], [`decisions`], [`ignore`], [`turns`], [`doctors_engine`]), through every fault
 //! we know ([`faults`], [`outages`]); with the real torch ([`probes`]), the whole
 //! real image ([`real`]) and the service's own tests ([`backend`]).
 #![cfg(unix)]
@@ -16,6 +16,7 @@ mod engine;
 mod failures;
 mod fake;
 mod faults;
+mod ignore;
 mod machines;
 mod matrix;
 mod outages;
