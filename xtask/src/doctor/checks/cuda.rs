@@ -21,13 +21,10 @@ const DMESG: &str = "sudo dmesg | grep -i nvrm   # on the engine's machine";
 pub const NVIDIA_SMI: &str = "nvidia-smi   # on the engine's machine";
 pub const RESTART: &str = "cargo xtask restart   # afterwards";
 pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
-
 /// `restart` would not recreate a container that did not drift.
 const FORCE_RECREATE: &str = "docker compose up --detach --no-build --force-recreate backend";
-
 /// Bytes of GPU memory that Step1X-3D needs (its README: 27 to 29 GB).
 const NEEDED: u64 = 27_000_000_000;
-
 /// Docker's default size of /dev/shm, 64 MiB.
 const DEFAULT_SHM: u64 = 64 << 20;
 
@@ -299,26 +296,5 @@ pub fn shm(facts: &Facts) -> Judgement {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn code_is_compiled_for_a_gpu_or_can_be() {
-        let archs = |list: &str| list.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        for (list, gpu, want) in [
-            ("sm_80 sm_86 sm_90", (8, 9), true),
-            ("sm_80 sm_86 sm_90", (9, 0), true),
-            ("sm_80 sm_86 sm_90", (10, 0), false),
-            ("sm_80 sm_86 sm_90", (12, 0), false),
-            ("sm_86", (8, 0), false),
-            ("sm_80 compute_80", (12, 0), true),
-            ("compute_90", (8, 0), false),
-            ("sm_90a", (9, 0), true),
-            ("sm_100a", (10, 1), false),
-            ("sm_120", (12, 1), true),
-            ("nonsense", (9, 0), false),
-        ] {
-            assert_eq!(compiled_for(&archs(list), gpu), want, "{list} {gpu:?}");
-        }
-    }
-}
+#[path = "../../../tests/unit/cuda_checks.rs"]
+mod tests;
