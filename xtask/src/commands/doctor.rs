@@ -1,4 +1,4 @@
-//! `doctor`: names what is broken, and what mends it.
+//! `doctor`: names what is broken, and what fixes it.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use clap::Args;
 use crate::doctor::{self, Facts, Fix, Outcome, Status, print};
 use crate::{error, process};
 
-/// Name what is broken, and the command that mends it
+/// Name what is broken, and the command that fixes it
 #[derive(Args)]
 #[command(
     verbatim_doc_comment,
@@ -29,7 +29,7 @@ pub struct Doctor {
     /// Show what each finding rests on, and how long it took
     #[arg(short, long)]
     pub verbose: bool,
-    /// Mend what is safe to mend inside the repository
+    /// Fix what is safe to fix inside the repository
     #[arg(long, conflicts_with = "json")]
     pub fix: bool,
     /// Count a machine without an NVIDIA card as broken

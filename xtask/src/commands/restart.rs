@@ -10,7 +10,7 @@ use crate::deploy::decide::{Action, Request};
 
 /// Restart, or recreate with changed settings; never builds
 ///
-/// Brings up a service that crashed, hangs, or is gone, too.
+/// Also starts a service that crashed, hangs, or has no container.
 #[derive(Args)]
 #[command(verbatim_doc_comment, after_help = "Example, after editing .env:\n  cargo xtask restart")]
 pub struct Restart {

@@ -81,7 +81,7 @@ pub fn decide(request: Request, situation: &Situation) -> Result<Decision, Failu
             return refuse(message, "cargo xtask full");
         }
         (Request::This(Action::Rollback), _) if !situation.has_previous => {
-            let message = "there is no previous image: the last one that was built serves";
+            let message = "there is no previous image to roll back to";
             return refuse(message.to_owned(), "cargo xtask status");
         }
         (Request::This(Action::Rollback), _) => {

@@ -29,7 +29,7 @@ pub fn wait(
     let started = Instant::now();
     let mut container = docker
         .container(project)?
-        .ok_or_else(|| Failure::new("Compose made no container").hint("cargo xtask doctor"))?;
+        .ok_or_else(|| Failure::new("Compose created no container").hint("cargo xtask doctor"))?;
     loop {
         process::interrupted()?;
         match verdict(&container, forgiven(&container, before)) {
@@ -111,7 +111,7 @@ fn complain(docker: &Docker, container: &Container, message: String) -> anyhow::
     }
     Failure::new(message)
         .hint(format!("docker compose logs --tail 100 {SERVICE}"))
-        .hint("cargo xtask up   # when it is mended")
+        .hint("cargo xtask up   # after fixing it")
         .into()
 }
 

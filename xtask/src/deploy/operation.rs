@@ -123,7 +123,7 @@ impl Operation {
         Operation { undo, ..self }
     }
 
-    /// What to say, and what mends it, where it fails.
+    /// What to say, and what fixes it, where it fails.
     pub fn fails(self, message: impl Into<String>, commands: &[&str]) -> Operation {
         Operation { failure: Some((message.into(), Remedy::new("", commands))), ..self }
     }
@@ -154,7 +154,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.operations.iter().try_for_each(|operation| operation.show(f, "would run"))?;
         if !self.recovery.is_empty() {
-            writeln!(f, "where the new container does not serve:")?;
+            writeln!(f, "if the new container does not serve:")?;
         }
         self.recovery.iter().try_for_each(|operation| operation.show(f, "then"))
     }

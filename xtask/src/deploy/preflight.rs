@@ -27,7 +27,8 @@ pub fn operations(seen: &Observation, image: &str) -> Vec<Operation> {
     if !needs.is_empty() {
         let does = format!("start what `{SERVICE}` depends on: {}", needs.join(", "));
         let logs = format!("docker compose logs --tail 50 {}", needs.join(" "));
-        let message = format!("what `{SERVICE}` depends on does not start; nothing was swapped");
+        let message =
+            format!("a service that `{SERVICE}` depends on does not start; nothing was swapped");
         let commands = seen.docker.up_dependencies(&seen.project);
         let start = Phase::Prepare.operation(Method::Change, does, CAUSE, commands);
         operations.push(start.fails(message, &[&logs]));

@@ -8,7 +8,7 @@ use super::decide::Action;
 use super::execute::Run;
 use super::operation::{Method, Operation, Phase};
 use super::situation::ContainerState;
-use crate::error::{self, Failure};
+use crate::error::{self, Failure, Kind};
 use crate::image::provenance;
 use crate::process::{self, Invocation};
 
@@ -54,7 +54,12 @@ pub(super) fn recover(run: Run, error: anyhow::Error) -> anyhow::Error {
 impl Run<'_> {
     fn after_swap(mut self, what: &str, error: anyhow::Error) -> anyhow::Error {
         if self.action == Action::Rollback {
-            return error.context("the previous image does not serve either");
+            let interrupted = error::kind(&error) == Kind::Interrupted;
+            return if interrupted {
+                error
+            } else {
+                error.context("the previous image does not serve")
+            };
         }
         let previous = provenance::previous(&self.observation.project.name);
         if !self.observation.docker.image(&previous).is_ok_and(|image| image.is_some()) {
@@ -71,7 +76,7 @@ impl Run<'_> {
             Ok(()) => Failure::new(format!("{what}; rolled back to the previous image")),
             Err(worse) => {
                 warn!("rolling back failed: {}", error::line(&worse));
-                Failure::new(format!("{what}, and the previous image does not either"))
+                Failure::new(format!("{what}; rolling back to the previous image failed, too"))
                     .remedy(&error::remedy(&worse))
                     .hint(ROLLBACK)
             }

@@ -1,4 +1,4 @@
-//! What a check found, and what mends it.
+//! What a check found, and what fixes it.
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 /// For the whole exchange.
 const CAP: Duration = Duration::from_secs(5);
@@ -62,8 +62,7 @@ pub fn get(address: &str, path: &str) -> Result<Answer> {
 }
 
 fn exchange(address: &str, path: &str, cap: Duration) -> Result<Answer> {
-    let resolved = address.to_socket_addrs()?.next().context("the host has no address")?;
-    let mut stream = TcpStream::connect_timeout(&resolved, cap)?;
+    let mut stream = connect(address, cap)?;
     stream.set_write_timeout(Some(cap))?;
     // Ends the reading in time, however slowly the server writes.
     let socket = stream.try_clone()?;
@@ -83,6 +82,18 @@ fn exchange(address: &str, path: &str, cap: Duration) -> Result<Answer> {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.context("the answer is not HTTP")?;
     Ok(Answer { address: address.to_owned(), status, body: body.to_owned() })
+}
+
+/// Connects to the first of a host's addresses that answers.
+fn connect(address: &str, cap: Duration) -> Result<TcpStream> {
+    let mut failure = anyhow!("the host has no address");
+    for resolved in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&resolved, cap) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error.into(),
+        }
+    }
+    Err(failure)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Doctor: names what is broken, and the command that mends it.
+//! Doctor: names what is broken, and the command that fixes it.
 //!
 //! [`facts`] asks; [`checks`] is the list of checks, each a pure judgement of those
 //! facts. All start at once, and each is printed as soon as those before it are. A
@@ -139,7 +139,7 @@ mod tests {
         let stand_in = [
             check("a", &[], |_| Ok(Finding::ok("1"))),
             check("b", &["a"], |_| {
-                Ok(Finding::fail("broken").remedy(by_command("Mend it.", &["mend b"])))
+                Ok(Finding::fail("broken").remedy(by_command("Fix it.", &["fix b"])))
             }),
             check("c", &["b"], |_| Ok(Finding::fail("because of b"))),
             check("d", &["c"], |_| panic!("what is skipped may even panic")),
@@ -159,15 +159,15 @@ mod tests {
         assert_eq!(
             told,
             "✓ a              1\n\
-             ✗ b              broken\n                 -> Mend it.\n                 -> mend b\n\
+             ✗ b              broken\n                 -> Fix it.\n                 -> fix b\n\
              – c              skipped: b\n– d              skipped: b\n! e              old\n\
              – f              no card\n– g              no card\n\
              – i              not here\n✓ j              2\n? h              xtask panicked\n\
              ? k              no answer\n– l              skipped: k\n"
         );
-        assert_eq!(print::end(&outcomes), "next: mend b");
+        assert_eq!(print::end(&outcomes), "next: fix b");
         let document = print::document(&outcomes, false);
-        assert_eq!(document["checks"][1]["remedy"]["commands"][0], "mend b");
+        assert_eq!(document["checks"][1]["remedy"]["commands"][0], "fix b");
         assert_eq!(document["checks"][2]["status"], "skipped");
     }
 

@@ -67,7 +67,7 @@ pub fn end(outcomes: &[Outcome]) -> String {
         None if shown(Status::Error).next().is_some() => {
             "nothing known to be broken, but not all could be checked".to_owned()
         }
-        None => "nothing to mend".to_owned(),
+        None => "nothing to fix".to_owned(),
     };
     let notes = outcomes.iter().filter_map(|outcome| outcome.finding.note).map(str::to_owned);
     notes.chain([last]).collect::<Vec<_>>().join("\n")

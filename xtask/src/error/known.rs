@@ -3,7 +3,7 @@
 use super::{Failure, Kind, Remedy};
 
 /// A row of the tables: the kind of failure, marks in the output (any one will do),
-/// what it means, and what mends it (a sentence, which may be empty, and commands).
+/// what it means, and what fixes it (a sentence, which may be empty, and commands).
 pub(super) type Known =
     (Kind, &'static [&'static str], &'static str, (&'static str, &'static [&'static str]));
 
@@ -70,20 +70,20 @@ pub(super) const KNOWN: &[Known] = &[
     (Kind::Other, &["dockerfile parse error", "failed to parse dockerfile", "unknown instruction", "failed to read dockerfile"],
      "the Dockerfile has a fault", ("the lines above name it", &[])),
     (Kind::Other, &["failed to resolve source metadata", "pull access denied", "failed to do request", "failed to authorize"],
-     "the base image is neither on the engine nor to be had from its registry",
+     "the base image is not on the engine, and its registry does not provide it",
      ("see whether the FROM line and the network are right", &["cargo xtask up --setup   # makes Debian's base image without a registry"])),
     (Kind::Other, &["Failed to fetch: `", "error sending request", "connection broken by", "Temporary failure in name resolution", "Temporary failure resolving"],
      "a package index does not answer", ("try again, or name another index by UV_DEFAULT_INDEX in .env", &[])),
     (Kind::Other, &["(from versions: none)"],
      "the package index does not know a package, or cannot be used", ("the lines above name it; UV_DEFAULT_INDEX in .env names another index", &[])),
     (Kind::Other, &["No solution found when resolving", "No matching distribution found", "not found in the package registry"],
-     "a requirement does not exist in that version", ("the lines above name it; mend backend/requirements.txt", &[])),
+     "a requirement does not exist in that version", ("the lines above name it; correct backend/requirements.txt", &[])),
     (Kind::Other, &["rpc error: code = Unavailable", "error reading from server: EOF", "graceful_stop"],
-     "the Docker engine went away in the middle", ("", &[START_ENGINE, "cargo xtask up"])),
+     "the Docker engine stopped during the command", ("", &[START_ENGINE, "cargo xtask up"])),
     (Kind::Other, &["no space left on device"],
      "the disk of the engine's machine is full", ("remove what you no longer need there", &["docker system df   # what Docker holds"])),
     (Kind::Other, &["is too old. Minimum supported API version"],
-     "the engine is newer than this Docker CLI can speak to", ("upgrade the Docker CLI and its Compose plugin", &[])),
+     "the engine is too new for this Docker CLI", ("upgrade the Docker CLI and its Compose plugin", &[])),
 ];
 
 /// The first row of a table with a mark in `output`.

@@ -1,4 +1,4 @@
-//! Errors: what failed, of which kind, and what mends it.
+//! Errors: what failed, of which kind, and what fixes it.
 
 mod known;
 
@@ -25,7 +25,7 @@ pub enum Kind {
     Driver,
 }
 
-/// What mends a failure: a sentence, commands to run in order, or both.
+/// What fixes a failure: a sentence, commands to run in order, or both.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remedy {
     /// May be empty; several sentences stand on a line each.
@@ -148,7 +148,7 @@ pub fn kind(error: &anyhow::Error) -> Kind {
     kinds.find(|kind| *kind != Kind::Other).unwrap_or_default()
 }
 
-/// All remedies along an error's chain as one: what mends the cause comes first.
+/// All remedies along an error's chain as one: what fixes the cause comes first.
 pub fn remedy(error: &anyhow::Error) -> Remedy {
     failures(error).rev().fold(Remedy::default(), |all, failure| all.and(&failure.remedy))
 }

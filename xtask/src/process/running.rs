@@ -83,7 +83,7 @@ pub(super) fn run(
             let since = *exited.get_or_insert_with(Instant::now);
             // A terminal may be stopped and read on later; an answer is complete.
             let answered = matches!(output, Output::Kept) && since.elapsed() > LINGER;
-            if open == 0 || answered {
+            if open == 0 || answered || interrupted().is_err() {
                 break;
             }
             continue;
@@ -130,7 +130,11 @@ fn spawn(
     if matches!(on_signal, OnSignal::Forward { .. }) {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
     }
-    let stdin = if invocation.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+    let stdin = match (&invocation.stdin, output) {
+        (Some(_), _) => Stdio::piped(),
+        (None, Output::Inherited) => Stdio::inherit(),
+        (None, _) => Stdio::null(),
+    };
     let mut child = command
         .stdin(stdin)
         .spawn()
@@ -248,7 +252,7 @@ impl Signals {
             self.count += 1;
             self.last = Some((number, Instant::now()));
             if self.count == 1 && !grace.is_zero() {
-                warn!("finishing this step first: half of it would leave nothing that serves");
+                warn!("finishing this step first; stopping now would leave no running service");
             }
         }
         if let Some((signal, came)) = self.last

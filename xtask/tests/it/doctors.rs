@@ -156,7 +156,7 @@ fn a_machine_without_a_card_is_a_machine_that_works() {
 – GPU memory     no NVIDIA card
 – /dev/shm       no NVIDIA card
 without an NVIDIA GPU no 3D models are generated; all else works
-nothing to mend
+nothing to fix
 --- stderr
 --- exit 0
 "
@@ -177,10 +177,10 @@ fn a_group_or_one_check_alone_with_its_evidence() {
 ✓ cuInit         CUDA 12.4
 ✓ GPUs           NVIDIA A100-SXM4-40GB
 ✓ capability     8.0
-✓ kernel         a matrix product, as the CPU has it
+✓ kernel         a matrix product gives the same result as on the CPU
 ✓ GPU memory     41.0 GB of 42.3 GB free
 ✓ /dev/shm       2.1 GB
-nothing to mend
+nothing to fix
 --- stderr
 --- exit 0
 ",
@@ -193,7 +193,7 @@ nothing to mend
             "✓ torch          2.5.1+cu124",
             "                 | expected 2.5.1",
             "                 | in container p-backend-1",
-            "nothing to mend"
+            "nothing to fix"
         ]
     );
     for id in

@@ -59,7 +59,7 @@ hint: cargo xtask up --setup   # on Debian and Ubuntu
 error: reading the compose files
   because: `docker compose config` exited with 1: no configuration file provided: not found
 
-hint: mend the compose file or .env where it says
+hint: correct the compose file or .env at the place that is named
 --- exit 1
 "#,
     );
@@ -70,7 +70,7 @@ hint: mend the compose file or .env where it says
 error: reading the compose files
   because: `docker compose config` exited with 1: yaml: line 3: did not find expected key
 
-hint: mend the compose file or .env where it says
+hint: correct the compose file or .env at the place that is named
 --- exit 1
 "#,
     );
@@ -173,7 +173,7 @@ no NVIDIA card on the engine's machine: adding docker-compose.cpu.yml
 Error response from daemon: client version 1.41 is too old. Minimum supported API version is 1.44
 error: nothing was swapped; what served before still does
   because: restarting `backend` failed
-  because: the engine is newer than this Docker CLI can speak to
+  because: the engine is too new for this Docker CLI
 
 hint: upgrade the Docker CLI and its Compose plugin
 --- exit 1

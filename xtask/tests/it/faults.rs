@@ -265,13 +265,19 @@ fn faults_while_swapping() {
     m.refuses(
         "a service that it depends on is not healthy",
         &["restart", "up"],
-        &["what `backend` depends on does not start", "hint: docker compose logs --tail 50 db"],
+        &[
+            "a service that `backend` depends on does not start",
+            "hint: docker compose logs --tail 50 db",
+        ],
     );
     m.service.write("backend/app.sh", &format!("{APP}# new\n"));
     m.refuses(
         "a dependency is unhealthy, and the code is new",
         &["fast", "full"],
-        &["what `backend` depends on does not start", "hint: docker compose logs --tail 50 db"],
+        &[
+            "a service that `backend` depends on does not start",
+            "hint: docker compose logs --tail 50 db",
+        ],
     );
     m.service.docker(&["compose", "rm", "--stop", "--force", "db"]);
     m.service.write("docker-compose.yml", COMPOSE_FILE);

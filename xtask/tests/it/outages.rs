@@ -57,7 +57,7 @@ fn faults_of_the_engine() {
             engine.stop(signal);
             let run = xtask.end();
             comes_back(&mut m, &mut engine);
-            m.refused(fault, &[command], &run, &["went away in the middle", "hint: "]);
+            m.refused(fault, &[command], &run, &["stopped during the command", "hint: "]);
         }
     }
     m.service.write("backend/Dockerfile", DOCKERFILE);

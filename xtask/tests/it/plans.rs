@@ -16,7 +16,7 @@ struct Operation {
     commands: Vec<Vec<String>>,
     undo: Vec<Vec<String>>,
     if_it_fails: Vec<Vec<String>>,
-    /// What follows where the new container does not serve.
+    /// What follows if the new container does not serve.
     then: Vec<Vec<String>>,
 }
 

@@ -19,7 +19,7 @@ fn faults_of_the_real_image() {
             "a requirement that does not exist",
             args,
             &run,
-            &["a requirement does not exist", "mend backend/requirements.txt"],
+            &["a requirement does not exist", "correct backend/requirements.txt"],
         );
     }
     m.service.write("backend/requirements.txt", &requirements);

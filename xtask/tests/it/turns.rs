@@ -147,7 +147,7 @@ fn names_are_given_back_as_they_were() {
     service.xtask(&["full"]).fails(
         1,
         &[
-            "and the previous image does not either",
+            "rolling back to the previous image failed, too",
             "rolling back failed: ",
             "hint: cargo xtask rollback",
         ],

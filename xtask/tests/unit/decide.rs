@@ -117,7 +117,7 @@ fn a_request_is_given_its_reason_or_refused() {
             R::This(A::Rollback),
             I::Current,
             C::Serving,
-            "error: there is no previous image: the last one that was built serves\n\n\
+            "error: there is no previous image to roll back to\n\n\
              hint: cargo xtask status\n",
         ),
     ] {

@@ -60,7 +60,7 @@ fn known_failures_are_said_in_the_users_words() {
         ),
         (
             "Error response from daemon: client version 1.41 is too old. Minimum supported API version is 1.44",
-            "newer than",
+            "too new for",
         ),
     ] {
         let error = anyhow::Error::from(Failure::of_command("docker x", 1, stderr));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::checks::{CHECKS, cuda, gpu, judge};
+use super::checks::{CHECKS, cuda, gpu, judge, recreate};
 use super::facts::stated::read;
 use super::{Facts, Finding, Status, examine};
 use crate::deploy::device::Device;
@@ -463,7 +463,7 @@ fn a_lost_gpu_is_fixed_once_and_only_in_a_container_that_runs() {
     let step = "A new container did not help: reboot the engine's machine.";
     assert_eq!((again.fix, again.next_step()), (None, Some(step)));
     let stopped = Facts::none().with_container(Ok(None));
-    let kept = cuda::fixed_by_a_new_container(Finding::fail("x"), &stopped);
+    let kept = recreate::fixed_by_a_new_container(Finding::fail("x"), &stopped);
     assert_eq!(kept, Finding::fail("x"));
     // The container that was created without its GPU is recreated, too.
     assert_eq!(Machinery { has: false, ..well() }.first_fault().unwrap().1.fix, Some(fix));

@@ -161,12 +161,12 @@ fn an_operation_explains_its_failure() {
     assert_eq!(
         says(|method| *method == Method::Build),
         "error: building `backend` failed; what served before still does\n  because: cause\n\n\
-         hint: cargo xtask up   # once it is mended\n"
+         hint: cargo xtask up   # after fixing it\n"
     );
     assert_eq!(
         says(|method| matches!(method, Method::CheckTorch(_))),
         "error: the new image does not pass the check; the old one stays\n  because: cause\n\n\
-         hint: cargo xtask full   # once it is mended\n"
+         hint: cargo xtask full   # after fixing it\n"
     );
     assert_eq!(
         says(|method| *method == Method::Await),

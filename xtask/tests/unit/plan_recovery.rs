@@ -40,6 +40,9 @@ fn a_rollback_puts_the_previous_image_back() {
     seen.project.ports.clear();
     seen.own_names[0].id = "sha256:a".into();
     assert_eq!(lines(Action::Rollback, &seen), back);
+    // Nor does its container answer, which Compose would leave as it is.
+    seen.situation.container = ContainerState::Unhealthy;
+    assert!(lines(Action::Rollback, &seen)[1].contains("--force-recreate"));
 }
 
 #[test]
@@ -61,6 +64,9 @@ fn full_knows_beforehand_how_it_goes_back() {
     ];
     assert_eq!(recovery(Action::Full, &seen), want);
     assert_eq!(after_device(Action::Full, &seen).1.len(), want.len());
+    // By then it is unpaused, and replaced.
+    seen.situation.container = ContainerState::Paused;
+    assert_eq!(recovery(Action::Full, &seen), want);
     assert!(recovery(Action::Fast, &seen).is_empty());
     (seen.image, seen.running) = (None, None);
     assert!(recovery(Action::Full, &seen).is_empty(), "nothing served before");
@@ -83,8 +89,8 @@ fn a_dry_run_shows_cause_commands_condition_and_undo() {
            would run: docker compose up --detach --no-build backend\n\
          wait until `backend` answers\n  \
            because: the command succeeds once it does\n\
-         remove superseded names, and images with their last one\n  \
-           because: the service answers without them\n  \
+         remove superseded tags; an image goes with its last tag\n  \
+           because: the service no longer needs them\n  \
            would run: docker image rm localhost/xtask/p-backend:previous\n"
     );
 }

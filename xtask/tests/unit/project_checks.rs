@@ -55,7 +55,7 @@ fn env_files_of_every_kind() {
             Status::Warn,
             "empty, which hides every GPU",
             Some(
-                "Remove it, or name GPUs in it; where the compose file passes it on, unset counts as empty.",
+                "Remove it, or name GPUs in it; if the compose file passes it on, an unset variable counts as empty.",
             ),
         ),
         (file(Some(&[(VISIBLE, false)]), &[]), None, Status::Ok, "1 setting", None),

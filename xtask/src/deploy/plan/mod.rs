@@ -109,7 +109,7 @@ impl Planner<'_> {
                 .undo(vec![remove_images([temporary])])
                 .fails(
                     format!("building `{SERVICE}` failed; what served before still does"),
-                    &["cargo xtask up   # once it is mended"],
+                    &["cargo xtask up   # after fixing it"],
                 ),
         ];
         if let Some(image) = image {
@@ -131,14 +131,14 @@ impl Planner<'_> {
             let (method, cause) = (Method::CheckTorch(pin), "every package was installed anew");
             let check = Prepare.operation(method, does, cause, vec![self.probe(temporary)]).fails(
                 "the new image does not pass the check; the old one stays",
-                &["cargo xtask full   # once it is mended"],
+                &["cargo xtask full   # after fixing it"],
             );
             operations
                 .push(Operation { on_failure: self.keep_failed(temporary).commands, ..check });
         }
         if *device == Device::Unknown {
             let does = "look for an NVIDIA card in a container of the new image";
-            let cause = "no other image is at hand; without a card, docker-compose.cpu.yml is added below and no GPU tried";
+            let cause = "the engine has no other image; without a card, docker-compose.cpu.yml is added below and the GPU check is left out";
             operations.push(Prepare.operation(Method::FindDevice, does, cause, Vec::new()));
         }
         operations
@@ -146,7 +146,6 @@ impl Planner<'_> {
 
     /// Puts the image under the temporary tag to use.
     fn swap(&self) -> Vec<Operation> {
-        let Observation { docker, situation, .. } = self.seen;
         let temporary = &self.temporary;
         let mut operations = preflight::operations(self.seen, temporary);
         operations.extend(self.label());
@@ -154,17 +153,8 @@ impl Planner<'_> {
         operations.extend(self.keep_nameless());
         operations.push(promote(temporary, &self.seen.service_names));
         operations.extend(self.unpause());
-        // Compose counts a hung container as up to date.
-        operations.push(match situation.container {
-            ContainerState::Unhealthy | ContainerState::CrashLooping { .. } => {
-                self.start("replace the container", "it does not answer", docker.recreate())
-            }
-            _ => self.start(
-                "start a container of the image",
-                "a running container does not change its image",
-                docker.up(),
-            ),
-        });
+        let cause = "a running container does not change its image";
+        operations.push(self.replace("start a container of the image", cause));
         operations.push(Swap.operation(
             Method::Quiet,
             "remove the temporary tag",
@@ -214,7 +204,7 @@ impl Planner<'_> {
         let current = self.seen.image.as_ref().map(|image| &*image.id);
         let failed = current.filter(|id| self.seen.id_of(&self.previous) != Some(*id));
         operations.extend(failed.map(|failed| self.keep_failed(failed)));
-        operations.extend(self.put_back(&self.seen.service_names));
+        operations.extend(self.put_back(&self.seen.service_names, self.unpause()));
         operations
     }
 
@@ -230,16 +220,22 @@ impl Planner<'_> {
         let (does, cause) = ("give all names back", "they stood for other images before");
         let give_back = Swap.operation(Method::Quiet, does, cause, give_back);
         let mut operations = vec![self.keep_failed(&self.seen.project.image), give_back];
-        // A further name may have stood for another image than the one that served.
-        operations.extend(self.put_back(&names[..names.len().min(1)]));
+        // A further name may have stood for another image than the one that served. A
+        // container that was paused was unpaused or replaced before.
+        operations.extend(self.put_back(&names[..names.len().min(1)], None));
         operations
     }
 
-    fn put_back(&self, names: &[(String, Option<String>)]) -> Vec<Operation> {
+    fn put_back(
+        &self,
+        names: &[(String, Option<String>)],
+        frozen: Option<Operation>,
+    ) -> Vec<Operation> {
+        let (does, cause) =
+            ("start a container of the previous image", "it is the one that served");
         let mut operations = vec![promote(&self.previous, names)];
-        operations.extend(self.unpause());
-        let (does, up) = ("start a container of the previous image", self.seen.docker.up());
-        operations.extend([self.start(does, "it is the one that served", up), self.answer()]);
+        operations.extend(frozen);
+        operations.extend([self.replace(does, cause), self.answer()]);
         let names = self.leftovers().chain([self.previous.clone()]);
         operations.extend(self.remove(Method::Quiet, names));
         operations
@@ -252,6 +248,18 @@ impl Planner<'_> {
             self.start("unpause the container", "a frozen process cannot end", unpause)
                 .fails(format!("restarting `{SERVICE}` failed"), &[])
         })
+    }
+
+    /// Starts a container of the image that has the service's names now.
+    fn replace(&self, does: &str, cause: &str) -> Operation {
+        let docker = &self.seen.docker;
+        match self.seen.situation.container {
+            // Compose counts a hung container as up to date.
+            ContainerState::Unhealthy | ContainerState::CrashLooping { .. } => {
+                self.start("replace the container", "it does not answer", docker.recreate())
+            }
+            _ => self.start(does, cause, docker.up()),
+        }
     }
 
     fn start(&self, does: &str, cause: &str, command: Invocation) -> Operation {

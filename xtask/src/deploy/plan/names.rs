@@ -60,7 +60,8 @@ impl Planner<'_> {
         let served = running.as_ref().is_none_or(|served| served.id == image.id);
         let is_kept = served && self.keep_previous().is_some();
         (!is_kept && image.repo_tags.iter().all(moves)).then(|| {
-            let (does, cause) = ("name the image that loses its name", "it is removed later");
+            let (does, cause) =
+                ("keep a tag on the image that loses its own", "it is removed later");
             Prepare
                 .operation(Method::Tag, does, cause, vec![tag(&image.id, &self.nameless())])
                 .undo(vec![remove_images([self.nameless()])])
@@ -84,8 +85,8 @@ impl Planner<'_> {
         names: impl Iterator<Item = String>,
     ) -> Option<Operation> {
         let names: Vec<String> = names.collect();
-        let does = "remove superseded names, and images with their last one";
-        let cause = "the service answers without them";
+        let does = "remove superseded tags; an image goes with its last tag";
+        let cause = "the service no longer needs them";
         (!names.is_empty())
             .then(|| Finish.operation(method, does, cause, vec![remove_images(names)]))
     }
@@ -136,7 +137,7 @@ impl Planner<'_> {
 pub(super) fn promote(image: &str, names: &[(String, Option<String>)]) -> Operation {
     let commands = names.iter().map(|(name, _)| tag(image, name)).collect();
     let undo = names.iter().map(|(name, id)| tag_or_remove(id.as_deref(), name)).collect();
-    let cause = "Compose starts what they stand for";
+    let cause = "Compose starts the image with these names";
     Prepare
         .operation(Method::Tag, "give the image the service's names", cause, commands)
         .undo(undo)

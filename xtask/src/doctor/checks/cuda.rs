@@ -1,35 +1,29 @@
 //! The GPU from inside the container: from the device nodes up to what torch sees, a
 //! real kernel, and the memory for a model.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
-
-use anyhow::{Context as _, Result};
-
 use super::gpu::{UPGRADE_DRIVER, torchs_cuda};
 use super::python::imported;
-use crate::deploy::observe::{self, Scope};
-use crate::deploy::{self, device};
-use crate::docker::{Docker, SERVICE};
+use super::recreate::{DMESG, fixed_by_a_new_container};
 use crate::doctor::finding::{Advice, by_command, by_hand};
-use crate::doctor::{Facts, Finding, Fix, Judgement, Trouble};
+use crate::doctor::{Facts, Finding, Judgement, Trouble};
 use crate::error::{Kind, Remedy};
 use crate::python::{Driver, Report, Torch};
 use crate::ui;
 
-const DMESG: &str = "sudo dmesg | grep -i nvrm   # on the engine's machine";
 pub const NVIDIA_SMI: &str = "nvidia-smi   # on the engine's machine";
 pub const RESTART: &str = "cargo xtask restart   # afterwards";
 pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+
 /// `restart` would not recreate a container that did not drift.
 const FORCE_RECREATE: &str = "docker compose up --detach --no-build --force-recreate backend";
+
 /// Bytes of GPU memory that Step1X-3D needs (its README: 27 to 29 GB).
 const NEEDED: u64 = 27_000_000_000;
+
 /// Docker's default size of /dev/shm, 64 MiB.
 const DEFAULT_SHM: u64 = 64 << 20;
 
 remedies! {
-    REBOOT = by_hand("A new container did not help: reboot the engine's machine.", &[DMESG]);
     RECREATE_FOR_GPU = by_command("Recreate it. After `systemctl daemon-reload` it happens again, unless the engine uses CDI, or native.cgroupdriver=cgroupfs.",
         &["cargo xtask doctor --fix"]);
     RECREATE = by_command("Recreate it.", &["cargo xtask doctor --fix"]);
@@ -65,39 +59,13 @@ const CU_INIT: &[(u64, &str, Advice<'static>)] = &[
      by_hand("Install driver 550 or newer, or take /usr/local/cuda/compat out of the loader's path: GeForce cards have no forward compatibility.",
         &["nvidia-smi   # on the engine's machine: the driver's version"])),
     (999, "CUDA does not start, whatever nvidia-smi says",
-     by_command("Load the module that CUDA needs; if that is no help, take another version of nvidia-container-toolkit.",
+     by_command("Load the module that CUDA needs; if that does not help, install another version of nvidia-container-toolkit.",
         &["sudo modprobe nvidia_uvm   # on the engine's machine"])),
 ];
 
 #[rustfmt::skip]
 const UNKNOWN_ERROR: (u64, &str, Advice<'static>) =
     (0, "the driver refuses to start", by_hand("The link tells what the number means.", &[NVIDIA_SMI]));
-
-const NEW_CONTAINER: Fix = Fix { name: "recreating the container", apply: recreate };
-
-/// For the new container to answer.
-const TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Only a new container gets its devices anew; a restart keeps the old ones.
-fn recreate(root: &Path) -> Result<()> {
-    let (docker, since) = (Docker::new(root.to_owned())?, SystemTime::now());
-    let device = device::requested(root)?;
-    let observe = |docker: &Docker| observe::observe(root, docker, Scope::Plan, device);
-    let (_lock, seen) = deploy::lock_project(&docker, "doctor --fix", since, None, observe)?;
-    let docker = &seen.docker;
-    docker.change(&docker.recreate()).with_context(|| format!("starting `{SERVICE}`"))?;
-    deploy::wait(docker, &seen.project.name, None, TIMEOUT).map(drop)
-}
-
-/// Adds the fix, or what to do where it did not help. A container that does not run
-/// is not started for it.
-pub fn fixed_by_a_new_container(finding: Finding, facts: &Facts) -> Finding {
-    match facts.running_container() {
-        Ok(Some(_)) if facts.fixed.contains(&NEW_CONTAINER) => finding.remedy(REBOOT),
-        Ok(Some(_)) => Finding { fix: Some(NEW_CONTAINER), ..finding },
-        _ => finding,
-    }
-}
 
 /// The probe ended before it came to a layer.
 fn cut_short(report: &Report) -> Trouble {
@@ -245,7 +213,7 @@ pub fn kernel(facts: &Facts) -> Judgement {
     let (report, torch) = imported(facts)?;
     let why = torch.kernel.as_deref().ok_or_else(|| cut_short(report))?;
     let finding = match why.lines().next().unwrap_or_default() {
-        "ok" => return Ok(Finding::ok("a matrix product, as the CPU has it")),
+        "ok" => return Ok(Finding::ok("a matrix product gives the same result as on the CPU")),
         _ if why.contains("no kernel image is available") => not_compiled(torch, "see nvidia-smi"),
         _ if why.contains("out of memory") => {
             Finding::warn("the GPU's memory is full").remedy(FIND_PROCESS)

@@ -1,7 +1,8 @@
 //! The GPU from outside the container: the card, its driver, and whether the engine
 //! hands it out to a service that asks. [`super::cuda`] continues inside.
 
-use super::cuda::{NVIDIA_SMI, RESTART, fixed_by_a_new_container};
+use super::cuda::{NVIDIA_SMI, RESTART};
+use super::recreate::fixed_by_a_new_container;
 use crate::deploy::device::{CPU_FILE, Device, SETTING};
 use crate::docker::SERVICE;
 use crate::doctor::finding::{by_command, by_hand};

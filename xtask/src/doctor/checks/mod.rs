@@ -5,6 +5,7 @@ pub mod cuda;
 pub mod gpu;
 pub mod project;
 pub mod python;
+pub mod recreate;
 pub mod service;
 pub mod tools;
 

@@ -27,11 +27,11 @@ remedies! {
     COPY_EXAMPLE = by_command("Start from the example.", &["cp .env.example .env", "cargo xtask up"]);
     WRITE_ENV = by_hand("Write it; the compose file names what it must hold.", &[]);
     COPY_NAMES = by_command("Copy them from there.", &["diff .env.example .env"]);
-    CORRECT_VISIBLE = by_hand("Remove it, or name GPUs in it; where the compose file passes it on, unset counts as empty.", &[RESTART]);
+    CORRECT_VISIBLE = by_hand("Remove it, or name GPUs in it; if the compose file passes it on, an unset variable counts as empty.", &[RESTART]);
     FETCH_SOURCES = by_command("Fetch them, and put them into the image.", &["git submodule update --init backend/Step1X-3D", "cargo xtask up"]);
     PIN_TORCH = by_hand("Write `torch==<version>` there, so that nothing else pulls another.", &[]);
     FREE_DISK = by_hand("A full build needs about 20 GB. Remove what you no longer need there.", &["docker system df   # what Docker holds"]);
-    MORE_MEMORY = by_hand("Give the machine, or Docker Desktop's, more: the build and the model may be killed.", &[]);
+    MORE_MEMORY = by_hand("Give the machine (or Docker Desktop's virtual machine) more: the build and the model may be killed.", &[]);
 }
 
 const FETCH: Fix = Fix { name: "fetching Step1X-3D's sources", apply: sources::fetch };

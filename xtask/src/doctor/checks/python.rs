@@ -11,8 +11,8 @@ remedies! {
     INSTALL_PINNED = by_command("Install what is pinned.", &["cargo xtask full"]);
     TRY_AGAIN = by_command("See whether the machine's disk is busy, and try again.", &["cargo xtask doctor torch"]);
     RAISE_TORCH = by_hand("Pin a newer torch in backend/requirements.txt.", &["cargo xtask full   # afterwards"]);
-    CUDA_WHEEL = by_hand("Pin torch in the same install as all else, from an index with CUDA wheels.", &["cargo xtask full   # afterwards"]);
-    SETTLE = by_hand("Settle it in backend/requirements.txt.", &["cargo xtask full   # afterwards"]);
+    CUDA_WHEEL = by_hand("Pin torch together with all other packages, from an index with CUDA wheels.", &["cargo xtask full   # afterwards"]);
+    SETTLE = by_hand("Change the versions in backend/requirements.txt so that they fit together.", &["cargo xtask full   # afterwards"]);
 }
 
 pub fn interpreter(facts: &Facts) -> Judgement {

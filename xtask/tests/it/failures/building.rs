@@ -16,7 +16,7 @@ failed to solve
 error: building `backend` failed; what served before still does
   because: `docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - --progress plain build backend` exited with 17: failed to solve
 
-hint: cargo xtask up   # once it is mended
+hint: cargo xtask up   # after fixing it
 --- exit 17
 "#,
     );
@@ -42,7 +42,7 @@ fn build_failures_are_said_in_the_users_words() {
         r#"--- stderr
 rpc error: code = Unavailable desc = error reading from server: EOF
 error: building `backend` failed; what served before still does
-  because: the Docker engine went away in the middle
+  because: the Docker engine stopped during the command
 
 hint: sudo systemctl start docker   # or start Docker Desktop
 hint: cargo xtask up
@@ -58,7 +58,7 @@ error: building `backend` failed; what served before still does
 
 hint: remove what you no longer need there
 hint: docker system df   # what Docker holds
-hint: cargo xtask up   # once it is mended
+hint: cargo xtask up   # after fixing it
 --- exit 1
 "#,
     );
@@ -67,11 +67,11 @@ hint: cargo xtask up   # once it is mended
         r#"--- stderr
 failed to solve: debian:bookworm-slim: failed to resolve source metadata
 error: building `backend` failed; what served before still does
-  because: the base image is neither on the engine nor to be had from its registry
+  because: the base image is not on the engine, and its registry does not provide it
 
 hint: see whether the FROM line and the network are right
 hint: cargo xtask up --setup   # makes Debian's base image without a registry
-hint: cargo xtask up   # once it is mended
+hint: cargo xtask up   # after fixing it
 --- exit 1
 "#,
     );
@@ -82,8 +82,8 @@ hint: cargo xtask up   # once it is mended
 error: building `backend` failed; what served before still does
   because: a requirement does not exist in that version
 
-hint: the lines above name it; mend backend/requirements.txt
-hint: cargo xtask up   # once it is mended
+hint: the lines above name it; correct backend/requirements.txt
+hint: cargo xtask up   # after fixing it
 --- exit 1
 "#,
     );
@@ -96,7 +96,7 @@ error: building `backend` failed; what served before still does
   because: the package index does not know a package, or cannot be used
 
 hint: the lines above name it; UV_DEFAULT_INDEX in .env names another index
-hint: cargo xtask up   # once it is mended
+hint: cargo xtask up   # after fixing it
 --- exit 1
 "#,
     );
@@ -108,7 +108,7 @@ error: building `backend` failed; what served before still does
   because: a package index does not answer
 
 hint: try again, or name another index by UV_DEFAULT_INDEX in .env
-hint: cargo xtask up   # once it is mended
+hint: cargo xtask up   # after fixing it
 --- exit 1
 "#,
     );
@@ -120,7 +120,7 @@ error: building `backend` failed; what served before still does
   because: the Dockerfile has a fault
 
 hint: the lines above name it
-hint: cargo xtask up   # once it is mended
+hint: cargo xtask up   # after fixing it
 --- exit 1
 "#,
     );

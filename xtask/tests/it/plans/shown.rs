@@ -45,7 +45,7 @@ keep the image that served, for a rollback, if the image is another than before
   would run: docker tag sha256:a localhost/xtask/p-backend:previous
   undone by: docker image rm localhost/xtask/p-backend:previous
 give the image the service's names
-  because: Compose starts what they stand for
+  because: Compose starts the image with these names
   would run: docker tag localhost/xtask/p-backend:building-<digest> p-backend:latest
   undone by: docker tag sha256:a p-backend:latest
 start a container of the image
@@ -60,8 +60,8 @@ record what the image was built from, unless the sources change during the build
   undone by: docker image rm localhost/xtask/p-backend:<digest>-<digest>.record
 wait until `backend` answers
   because: the command succeeds once it does
-remove superseded names, and images with their last one
-  because: the service answers without them
+remove superseded tags; an image goes with its last tag
+  because: the service no longer needs them
   would run: docker image rm localhost/xtask/p-backend:<digest>-<digest> localhost/xtask/p-backend:previous
 remove build cache that only superseded images used, if the image is another than before
   because: left out if counting it takes long
@@ -85,13 +85,13 @@ check that torch 2.5.1 imports in the new image
   would run: docker run --rm --interactive --name xtask-<digest>-0 --network none --entrypoint python3 localhost/xtask/p-backend:building-<digest> -   # stdin: a Python script
   if it fails: docker tag localhost/xtask/p-backend:building-<digest> localhost/xtask/p-backend:failed
 look for an NVIDIA card in a container of the new image
-  because: no other image is at hand; without a card, docker-compose.cpu.yml is added below and no GPU tried
+  because: the engine has no other image; without a card, docker-compose.cpu.yml is added below and the GPU check is left out
 tag the image with the digest of its inputs, unless the sources change during the build
   because: the next decision compares it with the sources
   would run: docker tag localhost/xtask/p-backend:building-<digest> localhost/xtask/p-backend:<digest>-<digest>
   undone by: docker image rm localhost/xtask/p-backend:<digest>-<digest>
 give the image the service's names
-  because: Compose starts what they stand for
+  because: Compose starts the image with these names
   would run: docker tag localhost/xtask/p-backend:building-<digest> p-backend:latest
   undone by: docker image rm p-backend:latest
 start a container of the image
@@ -121,7 +121,7 @@ keep the image that failed
   because: it shows what is wrong with it
   would run: docker tag sha256:a localhost/xtask/p-backend:failed
 give the image the service's names
-  because: Compose starts what they stand for
+  because: Compose starts the image with these names
   would run: docker tag localhost/xtask/p-backend:previous p-backend:latest
   undone by: docker tag sha256:a p-backend:latest
 start a container of the previous image
@@ -129,8 +129,8 @@ start a container of the previous image
   would run: docker compose --file docker-compose.yml --file docker-compose.cpu.yml up --detach --no-build backend
 wait until `backend` answers
   because: the command succeeds once it does
-remove superseded names, and images with their last one
-  because: the service answers without them
+remove superseded tags; an image goes with its last tag
+  because: the service no longer needs them
   would run: docker image rm localhost/xtask/p-backend:previous
 --- stderr
 --- exit 0
