@@ -1,4 +1,4 @@
-"""Every answer that is not a mesh: its status, and how its reader mends what went wrong.
+"""Every answer that is not a mesh: its status, and how its reader fixes what went wrong.
 
 A problem is raised wherever it is found, also while the body is read: FastAPI hands an
 HTTPException through to the client as `{"detail": …}`.
@@ -94,7 +94,7 @@ class Unexpected(Problem):
 
 
 class NotReady(Problem):
-    """Loading, or what the model lacks and the command that mends it."""
+    """Loading, or what the model lacks and the command that fixes it."""
 
     status = 503
     example = (
@@ -165,7 +165,7 @@ HEADERS: dict[str, Any] = {
 class Detail(BaseModel):
     """The body of every answer that is not a mesh."""
 
-    detail: str = Field(description="What is wrong and how to mend it.")
+    detail: str = Field(description="What is wrong and how to fix it.")
 
 
 def responses() -> dict[int | str, dict[str, Any]]:

@@ -8,7 +8,7 @@ use clap::Args;
 use super::act::{Common, act};
 use crate::deploy::decide::{Action, Request};
 
-/// Go back to the image that served before a failed fast
+/// Go back to the image that served before the last swap
 ///
 /// The image that failed is kept under a name of its own, for inspection.
 #[derive(Args)]

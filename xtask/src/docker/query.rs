@@ -60,7 +60,8 @@ impl Docker {
             .advice("docs.docker.com/compose/install tells how to upgrade it")
             .hint("cargo xtask up --setup   # on Debian and Ubuntu"),
             _ if failure.is_known() => failure,
-            _ => failure.advice("correct the compose file or .env at the place that is named"),
+            Err(error) => return Err(error).context("reading the compose files"),
+            Ok(_) => failure.advice("correct the compose file or .env at the place that is named"),
         };
         Err(failure).context("reading the compose files")
     }

@@ -200,6 +200,14 @@ hint: cargo xtask up --setup   # on Debian and Ubuntu
 }
 
 #[test]
+fn a_docker_without_compose_complains_of_its_options() {
+    let mut fake = Fake::serving();
+    fake.answer(CONFIG, 125, "", "unknown flag: --format\n\nRun 'docker --help' for more");
+    fake.answer("compose version", 1, "", "docker: 'compose' is not a docker command.");
+    fake.xtask(&["up"]).fails(1, &["Docker Compose 2.24 or newer is missing"]);
+}
+
+#[test]
 fn without_docker_on_path_the_next_step_is_named() {
     let mut fake = Fake::serving();
     fake.repo.set("PATH", "/nonexistent");

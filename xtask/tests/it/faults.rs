@@ -135,11 +135,11 @@ fn faults_before_building() {
         (".env with a key without value", "BAR\nFOO=e\n", "e"),
     ] {
         m.service.write(".env", text);
-        m.bears(oddity, &["restart"]);
+        m.works(oddity, &["restart"]);
         assert_eq!(m.service.inside(&["printenv", "FOO"]), value, "{oddity}");
     }
     fs_err::remove_file(m.service.root.join(".env")).unwrap();
-    m.bears("no .env any more", &["up"]);
+    m.works("no .env any more", &["up"]);
 
     let mut below = m.service.command(env!("CARGO_BIN_EXE_xtask"), &["restart"]);
     below.current_dir(m.service.root.join("backend"));
@@ -147,7 +147,7 @@ fn faults_before_building() {
     assert_eq!(run.code, Some(0), "{}", run.text());
     m.note("a run from a subdirectory", "restart", &run);
     assert!(m.service.root.display().to_string().contains("my clôné"));
-    m.bears("a path with spaces, and not ASCII", &["restart"]);
+    m.works("a path with spaces, and not ASCII", &["restart"]);
 
     let run = m.service.second_clone().xtask(&["restart"]);
     assert_eq!(run.code, Some(0), "{}", run.text());
@@ -220,7 +220,7 @@ fn faults_while_building() {
     while !m.under_construction() && started.elapsed() < Duration::from_secs(40) {
         thread::sleep(Duration::from_millis(500));
     }
-    m.bears("what the orphan left", &["up"]);
+    m.works("what the orphan left", &["up"]);
     m.print("Faults while building");
 }
 
@@ -249,7 +249,7 @@ fn faults_while_swapping() {
             &[text, "the image that served before is still there", "hint: cargo xtask rollback"],
         );
         m.note(fault, "fast", &run);
-        m.bears("  and back", &["rollback"]);
+        m.works("  and back", &["rollback"]);
         assert_eq!(m.service.inspect(&m.service.container(), "{{.Image}}"), image, "{fault}");
         let run = m.service.xtask(&["full", "--timeout", "8"]);
         run.fails(1, &[text, "rolled back to the previous image"]);
@@ -283,9 +283,9 @@ fn faults_while_swapping() {
     m.service.write("docker-compose.yml", COMPOSE_FILE);
     m.service
         .write("backend/app.sh", &APP.replace("touch /tmp/ready", "sleep 61; touch /tmp/ready"));
-    m.bears("becomes healthy after 61 s", &["fast"]);
+    m.works("becomes healthy after 61 s", &["fast"]);
     m.service.write("backend/app.sh", &format!("{APP}# quick\n"));
-    m.bears("is quick again", &["fast"]);
+    m.works("is quick again", &["fast"]);
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -332,14 +332,14 @@ fn faults_while_swapping() {
     assert_eq!(m.service.inspect(&m.service.image_name(), "{{.Id}}"), image, "no name has moved");
     drop(taken);
     m.service.write("docker-compose.yml", &on("127.0.0.1", port));
-    m.bears("the port is free again", &["up"]);
+    m.works("the port is free again", &["up"]);
     m.service.write("docker-compose.yml", &on("0.0.0.0", port));
-    m.bears("its own port on another address", &["restart"]);
+    m.works("its own port on another address", &["restart"]);
 
     // Compose stops the old container for three seconds.
     m.service.write("docker-compose.yml", COMPOSE_FILE);
     m.service.write("backend/app.sh", &APP.replace("'exit 0'", "'echo ending; sleep 3; exit 0'"));
-    m.bears("a service that takes its time to end", &["fast"]);
+    m.works("a service that takes its time to end", &["fast"]);
     for (round, (signal, code)) in
         [("INT", 130), ("TERM", 143), ("HUP", 129)].into_iter().enumerate()
     {

@@ -78,8 +78,8 @@ impl Matrix {
         let count = left_over.len();
         let code = run.code.map_or("signal".to_owned(), |code| code.to_string());
         let serves = if answers { "yes" } else { "no" };
-        // What succeeds is no fault, but has to be borne.
-        let kind = if run.code == Some(0) { "bears" } else { "fault" };
+        // What succeeds is no fault, but an unusual case that works.
+        let kind = if run.code == Some(0) { "works" } else { "fault" };
         self.lines.push(format!("{kind} {fault:<46} {command:<9} {code:>4}   {serves:<6} {count}"));
         assert!(left_over.is_empty(), "left over after {fault}: {left_over:?}: {}", run.text());
     }
@@ -111,7 +111,7 @@ impl Matrix {
 
     /// Something odd that is no fault: the command succeeds and it serves.
     #[track_caller]
-    pub fn bears(&mut self, oddity: &str, args: &[&str]) -> Run {
+    pub fn works(&mut self, oddity: &str, args: &[&str]) -> Run {
         let run = self.service.xtask(args);
         assert_eq!(run.code, Some(0), "{oddity}: {}", run.text());
         self.note(oddity, args[0], &run);

@@ -65,7 +65,7 @@ fn faults_of_the_engine() {
     // Compose has stopped the old container when the engine goes: nothing could
     // go on, and the next `up` finishes what was begun.
     m.service.write("backend/app.sh", &APP.replace("'exit 0'", "'echo ending; sleep 3; exit 0'"));
-    m.bears("a service that takes its time to end", &["fast"]);
+    m.works("a service that takes its time to end", &["fast"]);
     let old = m.service.container();
     m.service.write(".env", "FOO=1\n");
     let xtask = m.service.start(&["up"]);
@@ -74,7 +74,7 @@ fn faults_of_the_engine() {
     let run = xtask.end();
     engine.start_again();
     assert!(run.code != Some(0) && run.stderr.contains("hint: "), "{}", run.text());
-    m.bears("after the engine was killed in a swap", &["up"]);
+    m.works("after the engine was killed in a swap", &["up"]);
     assert_eq!(m.service.inside(&["printenv", "FOO"]), "1");
     m.print("Faults of the engine");
 }
@@ -91,7 +91,7 @@ fn faults_of_the_disk() {
         &["the disk of the engine's machine is full", "hint: docker system df"],
     );
     m.service.write("backend/Dockerfile", DOCKERFILE);
-    m.bears("what did not fit is gone again", &["up"]);
+    m.works("what did not fit is gone again", &["up"]);
     m.print("Faults of the disk");
 }
 

@@ -32,8 +32,6 @@ pub fn called(log: &str) -> Vec<String> {
 pub fn printed(dry_run: &str, run: &str) -> Vec<String> {
     let identical = run.contains("build produced an identical image");
     let changed = run.contains("the sources changed during the build");
-    // A busy engine may take too long to count its build cache.
-    let counted = !run.contains("BuildKit decides how long");
     let mut holds = true;
     let mut commands = Vec::new();
     for line in dry_run.lines() {
@@ -48,7 +46,6 @@ pub fn printed(dry_run: &str, run: &str) -> Vec<String> {
             };
         } else if let Some(command) = line.strip_prefix("  would run: docker ")
             && holds
-            && (counted || !command.starts_with("buildx prune"))
         {
             let command = command.split("   # stdin").next().unwrap_or_default();
             commands.push(stable(&command.replace('\'', "")));

@@ -51,9 +51,9 @@ fn faults_of_the_real_image() {
             &[text, "the image that served before is still there", "hint: cargo xtask rollback"],
         );
         m.note(fault, "fast", &run);
-        m.bears("  and back", &["rollback"]);
+        m.works("  and back", &["rollback"]);
     }
     m.service.write("backend/app.py", &app);
-    m.bears("from the sources as they were", &["up"]);
+    m.works("from the sources as they were", &["up"]);
     m.print("Faults of the real image");
 }
