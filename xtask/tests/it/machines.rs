@@ -139,6 +139,29 @@ hint: XTASK_DEVICE=cpu cargo xtask up   # to run on the CPU all the same
 }
 
 #[test]
+fn a_gpu_that_the_engine_refuses_has_one_of_three_causes() {
+    let asks = r#","gpus":[{"count":1}]"#;
+    for (card, keys, gpus, says) in [
+        ("0x10de\n", asks, "1", "the engine cannot hand out the GPUs that the service asks for"),
+        (
+            "0x10de\n",
+            "",
+            "all",
+            "the engine's machine has an NVIDIA card, but Docker cannot reach it",
+        ),
+        ("0x8086\n", asks, "1", "XTASK_DEVICE=gpu, but the engine's machine has no NVIDIA card"),
+    ] {
+        let mut fake = Fake::serving();
+        fake.repo.set("XTASK_DEVICE", "gpu");
+        fake.card(card);
+        fake.service(keys);
+        fake.drift("Recreate");
+        fake.answer(&try_gpus(gpus, "sha256:a"), 125, "", "could not select device driver");
+        fake.xtask(&["restart"]).fails(1, &[says]);
+    }
+}
+
+#[test]
 fn an_engine_that_hands_out_gpus_without_listing_a_runtime_is_believed() {
     let mut fake = Fake::serving();
     fake.card("0x10de\n");
