@@ -174,7 +174,7 @@ fn faults_while_building() {
         (
             "a base image that is nowhere",
             "FROM registry.invalid/nothing:1\n".to_owned(),
-            "the base image is neither on the engine",
+            "the base image is not on the engine",
         ),
     ] {
         m.service.write("backend/Dockerfile", &dockerfile);
