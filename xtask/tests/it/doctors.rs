@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     common::Run,
-    fake::{CONFIG, CONTAINER, Fake, PROBE, RECREATE, snapshot, try_gpus},
+    fake::{CONFIG, CONTAINER, Fake, IMAGE_INSPECT, PROBE, RECREATE, image, snapshot, try_gpus},
 };
 
 pub const ON_THE_CPU: &str =
@@ -383,6 +383,13 @@ fn fix_recreates_a_container_that_lost_its_gpu_and_says_what_is_left() {
     fake.script(&format!("compose {RECREATE}"), "echo 'Error response from daemon: x' >&2; exit 1");
     fake.xtask(&["doctor", "gpu-nodes", "--fix"])
         .fails(1, &["error: recreating the container failed"]);
+    // An image that was built by hand must not come into use this way.
+    fake.answer("image inspect sha256:a", 0, &image("sha256:a", "l", &[]), "");
+    fake.answer(IMAGE_INSPECT, 0, &image("sha256:b", "other", &["p-backend:latest"]), "");
+    fake.answer(&try_gpus("all", "sha256:b"), 0, "", "");
+    fake.drift("Recreate");
+    fake.xtask(&["doctor", "gpu-nodes", "--fix"])
+        .fails(1, &["is another image than the one that runs", "cargo xtask restart"]);
 }
 
 #[test]
