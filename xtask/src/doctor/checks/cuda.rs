@@ -1,7 +1,7 @@
 //! The GPU from inside the container: from the device nodes up to what torch sees, a
 //! real kernel, and the memory for a model.
 
-use super::gpu::{UPGRADE_DRIVER, torchs_cuda};
+use super::gpu::{NVIDIA_SMI, RESTART, UPGRADE_DRIVER, torchs_cuda};
 use super::python::imported;
 use super::recreate::{DMESG, fixed_by_a_new_container};
 use crate::doctor::finding::{Advice, by_command, by_hand};
@@ -10,8 +10,6 @@ use crate::error::{Kind, Remedy};
 use crate::python::{Driver, Report, Torch};
 use crate::ui;
 
-pub const NVIDIA_SMI: &str = "nvidia-smi   # on the engine's machine";
-pub const RESTART: &str = "cargo xtask restart   # afterwards";
 pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
 /// `restart` would not recreate a container that did not drift.

@@ -1,7 +1,6 @@
 //! The GPU from outside the container: the card, its driver, and whether the engine
 //! hands it out to a service that asks. [`super::cuda`] continues inside.
 
-use super::cuda::{NVIDIA_SMI, RESTART};
 use super::recreate::fixed_by_a_new_container;
 use crate::deploy::device::{CPU_FILE, Device, SETTING};
 use crate::docker::SERVICE;
@@ -9,8 +8,11 @@ use crate::doctor::finding::{by_command, by_hand};
 use crate::doctor::{Facts, Finding, Judgement, Trouble};
 use crate::error::Failure;
 
+pub const NVIDIA_SMI: &str = "nvidia-smi   # on the engine's machine";
+pub const RESTART: &str = "cargo xtask restart   # afterwards";
+
 remedies! {
-    BUILD_IMAGE = by_command("Build the service's.", &["cargo xtask up"]);
+    BUILD_IMAGE = by_command("Build the service's image.", &["cargo xtask up"]);
     OTHER_ENGINE = by_command("Choose an engine that has one, or do without: no --require-gpu, and no XTASK_DEVICE=gpu.",
         &["docker context ls   # which engine is meant"]);
     INSTALL_DRIVER = by_hand("Install it there, and reboot; or do without the card: XTASK_DEVICE=cpu.", &[NVIDIA_SMI]);

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::cuda::{RESTART, VISIBLE};
+use super::cuda::VISIBLE;
+use super::gpu::RESTART;
 use crate::deploy::device::SETTING;
 use crate::deploy::preflight;
 use crate::docker::{SERVICE, files};
