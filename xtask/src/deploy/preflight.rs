@@ -39,10 +39,13 @@ pub fn operations(seen: &Observation, image: &str) -> Vec<Operation> {
 /// The GPUs to try. What the compose files ask for counts, on whatever device:
 /// Compose asks the engine for no less.
 fn requested_gpus(seen: &Observation) -> Option<String> {
-    let asked = seen.project.gpus.as_deref();
-    let asked = asked.filter(|_| seen.docker.added().is_none());
     let on_gpu = seen.device == Device::Gpu;
-    asked.or(on_gpu.then_some("all")).map(str::to_owned)
+    asked_by_compose(seen).or(on_gpu.then_some("all")).map(str::to_owned)
+}
+
+/// The GPUs of the compose files; an added one takes them away.
+fn asked_by_compose(seen: &Observation) -> Option<&str> {
+    seen.project.gpus.as_deref().filter(|_| seen.docker.added().is_none())
 }
 
 /// Why the engine does not hand out the GPUs; `refusal` is what docker said.
@@ -50,8 +53,7 @@ pub fn gpu_failure(seen: &Observation, refusal: Failure) -> anyhow::Error {
     let Observation { docker, container, image, .. } = seen;
     let machine = docker.machine(container.as_ref(), image.as_ref());
     let card = machine.map(|machine| machine.nvidia_card);
-    let asked = seen.project.gpus.is_some() && docker.added().is_none();
-    if seen.device == Device::Gpu && (card == Some(false) || !asked) {
+    if seen.device == Device::Gpu && (card == Some(false) || asked_by_compose(seen).is_none()) {
         return device::out_of_reach(card);
     }
     Failure::new("the engine cannot hand out the GPUs that the service asks for")

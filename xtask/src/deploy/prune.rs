@@ -13,7 +13,7 @@ use crate::ui;
 pub(super) struct Prune {
     /// Some storage drivers take longer to count the build cache than `fast` itself
     /// takes.
-    pub patience: Duration,
+    patience: Duration,
     /// The build cache before images were removed.
     before: Option<Vec<CacheRecord>>,
     /// How much disk that freed, in buildx's words, where it is known.

@@ -8,7 +8,7 @@ use super::decide::Action;
 use super::execute::Run;
 use super::operation::{Method, Operation, Phase};
 use super::situation::ContainerState;
-use crate::error::{self, Failure, Kind};
+use crate::error::{self, Failure};
 use crate::image::provenance;
 use crate::process::{self, Invocation};
 
@@ -39,6 +39,8 @@ pub(super) fn recover(run: Run, error: anyhow::Error) -> anyhow::Error {
             }
             Failure::new("nothing was swapped; what served before still does").because(error).into()
         }
+        // Asked for again, it goes on where it was.
+        Phase::Swap if interrupted && run.action == Action::Rollback => error,
         Phase::Swap => {
             run.quietly(run.undo(|operation| operation.method == Method::Build));
             let what = match failed.method {
@@ -54,12 +56,7 @@ pub(super) fn recover(run: Run, error: anyhow::Error) -> anyhow::Error {
 impl Run<'_> {
     fn after_swap(mut self, what: &str, error: anyhow::Error) -> anyhow::Error {
         if self.action == Action::Rollback {
-            let interrupted = error::kind(&error) == Kind::Interrupted;
-            return if interrupted {
-                error
-            } else {
-                error.context("the previous image does not serve")
-            };
+            return error.context("the previous image does not serve");
         }
         let previous = provenance::previous(&self.observation.project.name);
         if !self.observation.docker.image(&previous).is_ok_and(|image| image.is_some()) {
@@ -75,7 +72,7 @@ impl Run<'_> {
         let failure = match self.roll_back() {
             Ok(()) => Failure::new(format!("{what}; rolled back to the previous image")),
             Err(worse) => {
-                warn!("rolling back failed: {}", error::line(&worse));
+                warn!("rolling back failed: {worse:#}");
                 Failure::new(format!("{what}; rolling back to the previous image failed, too"))
                     .remedy(&error::remedy(&worse))
                     .hint(ROLLBACK)

@@ -103,7 +103,7 @@ impl Trouble {
 
 impl From<anyhow::Error> for Trouble {
     fn from(error: anyhow::Error) -> Trouble {
-        let (kind, message) = (error::kind(&error), error::line(&error));
+        let (kind, message) = (error::kind(&error), format!("{error:#}"));
         Trouble { kind, message, remedy: error::remedy(&error), is_fault: false }
     }
 }

@@ -157,11 +157,6 @@ pub fn exit_code(error: &anyhow::Error) -> i32 {
     failures(error).next().map_or(1, |failure| failure.code)
 }
 
-/// An error and its causes in one line.
-pub fn line(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 /// An error for the terminal: the failure, its causes, and after a blank line what to do.
 pub fn render(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error}\n");

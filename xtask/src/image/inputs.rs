@@ -15,8 +15,8 @@ use serde_json::Value;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::dockerignore::IgnoreFile;
+use super::requirements;
 use crate::error::Failure;
-use crate::image::requirements;
 
 /// The `build` section of the service, as `docker compose config` resolves it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Result;
 use xshell::Shell;
 
-use crate::error;
 use crate::process::{self, Invocation};
 
 /// Where they are, relative to the repository's root.
@@ -61,7 +60,7 @@ pub fn fetch_if_missing(root: &Path) -> Result<()> {
     say!("fetching Step1X-3D's sources into {PATH}");
     if let Err(error) = fetch(root) {
         process::interrupted()?;
-        warn!("going on without Step1X-3D's sources: {}", error::line(&error));
+        warn!("going on without Step1X-3D's sources: {error:#}");
         warn!("hint: git submodule update --init {PATH}   # then: cargo xtask up");
     }
     Ok(())

@@ -156,5 +156,5 @@ fn warnings_before_json_are_passed_over() {
     assert_eq!(from_json::<Vec<Image>>("warning\n[]", "x").unwrap(), []);
     let error = from_json::<Value>("no answer", "docker x").unwrap_err();
     assert_eq!(crate::error::kind(&error), crate::error::Kind::NoAnswer);
-    assert!(crate::error::line(&error).starts_with("reading what `docker x` printed: "));
+    assert!(format!("{error:#}").starts_with("reading what `docker x` printed: "));
 }

@@ -51,13 +51,15 @@ struct Planner<'a> {
     /// Names of images: the one that is built, and the one to roll back to.
     temporary: String,
     previous: String,
+    /// What an image built now is named after its inputs, digested once.
+    inputs_name: Option<String>,
 }
 
 impl Planner<'_> {
     fn new(action: Action, seen: &Observation) -> Planner<'_> {
         let name = &seen.project.name;
         let (temporary, previous) = (provenance::temporary(name), provenance::previous(name));
-        Planner { action, seen, temporary, previous }
+        Planner { action, seen, temporary, previous, inputs_name: seen.inputs_name() }
     }
 
     /// A service that starts is waited for; what killed runs left goes.
@@ -162,22 +164,21 @@ impl Planner<'_> {
             vec![remove_images([temporary])],
         ));
         operations.extend(self.record());
-        let inputs_name = self.seen.inputs_name();
-        let record = inputs_name.as_deref().map(provenance::record_name);
         operations.push(self.answer());
-        operations.extend(self.remove_superseded(&[inputs_name, record]));
+        let record = self.inputs_name.as_deref().map(provenance::record_name);
+        operations.extend(self.remove_superseded(&[self.inputs_name.clone(), record]));
         operations
     }
 
     /// Names the image after what it is built from.
     fn label(&self) -> Option<Operation> {
-        let name = self.seen.inputs_name()?;
+        let name = self.inputs_name.as_deref()?;
         let does = "tag the image with the digest of its inputs";
         let cause = "the next decision compares it with the sources";
         Some(
             Prepare
-                .operation(Method::Tag, does, cause, vec![tag(&self.temporary, &name)])
-                .undo(vec![tag_or_remove(self.seen.id_of(&name), &name)])
+                .operation(Method::Tag, does, cause, vec![tag(&self.temporary, name)])
+                .undo(vec![tag_or_remove(self.seen.id_of(name), name)])
                 .when(When::SourcesUnchanged)
                 .fails("naming the new image failed; what served before still does", &[]),
         )
@@ -185,7 +186,7 @@ impl Planner<'_> {
 
     /// Lists what the image is built from, where that is not done yet.
     fn record(&self) -> Option<Operation> {
-        let record = provenance::record_name(&self.seen.inputs_name()?);
+        let record = provenance::record_name(self.inputs_name.as_deref()?);
         let text = provenance::record(self.seen.inputs.as_ref()?);
         let does = "record what the image was built from";
         let cause = "the next decision says what changed since";
