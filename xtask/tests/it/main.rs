@@ -1,5 +1,5 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
-//! [`doctors`], [`doctors_layers`]), against a real engine with a tiny image ([`restarts`],
+//! [`doctors`], [`cards`], [`doctors_layers`]), against a real engine with a tiny image ([`restarts`],
 //! [`builds`], [`decisions`], [`ignore`], [`turns`], [`doctors_engine`]), through every fault
 //! we know ([`faults`], [`outages`]); with the real torch ([`probes`]), the whole
 //! real image ([`real`]) and the service's own tests ([`backend`]).
@@ -7,6 +7,7 @@
 
 mod backend;
 mod builds;
+mod cards;
 mod common;
 mod decisions;
 mod doctors;

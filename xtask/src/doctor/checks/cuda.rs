@@ -81,15 +81,17 @@ pub fn nodes(facts: &Facts) -> Judgement {
     }
     let listed = nodes.iter().map(|(path, how)| format!("{path}: {how}"));
     let nvml = driver.smi().filter(|smi| smi.contains("NVML: Unknown Error"));
-    let control = nodes.get("/dev/nvidiactl").filter(|how| *how != "ok");
+    // Every program opens these two; which other nodes CUDA needs depends on the GPUs it uses.
+    let needed = ["/dev/nvidiactl", "/dev/nvidia-uvm"].map(|path| nodes.get_key_value(path));
+    let refused = needed.into_iter().flatten().find(|(_, how)| *how != "ok");
     let finding = if nvml.is_some() || nodes.values().any(|how| how == "EPERM") {
         let lost = Finding::fail("the container lost its GPU").remedy(RECREATE_FOR_GPU);
         fixed_by_a_new_container(lost, facts)
     } else if nodes.is_empty() {
         let message = "there is no /dev/nvidia* in the container, although it asks for a GPU";
         fixed_by_a_new_container(Finding::fail(message).remedy(RECREATE), facts)
-    } else if let Some(how) = control {
-        Finding::fail(format!("/dev/nvidiactl cannot be opened: {how}")).remedy(SEE_NODE_MODE)
+    } else if let Some((path, how)) = refused {
+        Finding::fail(format!("{path} cannot be opened: {how}")).remedy(SEE_NODE_MODE)
     } else {
         return Ok(Finding::ok(format!("{} in /dev", nodes.len())).evidence(listed));
     };
