@@ -173,10 +173,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Finds out what the build produced. Where that runs like the old image, the old
-    /// one is kept, so that nothing is swapped for nothing.
+    /// Finds out what the build produced. Where that runs like the image that served,
+    /// that one is kept, so that nothing is swapped for nothing.
     fn settle(&mut self) -> Result<()> {
-        let Observation { docker, project, inputs, image, .. } = &self.observation;
+        let Observation { docker, project, inputs, .. } = &self.observation;
         let temporary = provenance::temporary(&project.name);
         let new = docker.image(&temporary)?.context("the build left no image")?;
         // What was edited during the build is in the image or not.
@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
             self.sources_unchanged = false;
         }
         self.built = Some(new.id.clone());
-        self.image = match image {
+        self.image = match self.observation.served() {
             Some(old) if old.runs_like(&new) => {
                 say!("build produced an identical image");
                 Some(old.clone())
@@ -208,9 +208,8 @@ impl<'a> Run<'a> {
 
     /// The image that served before, unless it is the one that runs now.
     fn superseded(&self) -> Option<&Image> {
-        let Observation { running, image, .. } = &self.observation;
         let id = self.image.as_ref().map(|image| &image.id);
-        running.as_ref().or(image.as_ref()).filter(|before| Some(&before.id) != id)
+        self.observation.served().filter(|before| Some(&before.id) != id)
     }
 
     /// Says after `full` what became of the image that served before.

@@ -54,6 +54,12 @@ impl Observation {
         self.inputs.as_ref().map(|inputs| provenance::name(&self.project.name, inputs))
     }
 
+    /// The image that serves: the container's, or else the one it would get. By hand, the
+    /// service's name can be given to another image, even one of the same content.
+    pub fn served(&self) -> Option<&Image> {
+        self.running.as_ref().or(self.image.as_ref())
+    }
+
     /// The id of the image that one of xtask's own names stands for.
     pub fn id_of(&self, own_name: &str) -> Option<&str> {
         self.own_names.iter().find(|named| named.name == own_name).map(|named| &*named.id)

@@ -282,3 +282,23 @@ fn what_is_removed_costs_no_later_build_its_cache() {
     service.write("backend/app.sh", &format!("{}# round 2\n", common::APP));
     cached("after a rollback");
 }
+
+#[test]
+fn a_build_by_hand_of_the_same_content_changes_nothing() {
+    let service = need!(Service::serving());
+    let before = service.fingerprint();
+    for without in ["0", "1"] {
+        let mut by_hand = service.command("docker", &["compose", "build", "--quiet", "backend"]);
+        by_hand.env("BUILDX_NO_DEFAULT_ATTESTATIONS", without);
+        Run::of(by_hand).ok();
+        let built = service.inspect(&service.image_name(), "{{.Id}}");
+        for command in ["up", "fast"] {
+            service.xtask(&[command]).ok();
+            assert_eq!(service.fingerprint(), before, "{command}, without attestations: {without}");
+        }
+        service.decides("none", "it runs");
+        if !before.ends_with(&built) {
+            assert_eq!(service.docker(&["image", "inspect", &built]), "[]", "it is left over");
+        }
+    }
+}

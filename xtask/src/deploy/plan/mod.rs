@@ -99,7 +99,7 @@ impl Planner<'_> {
 
     /// Builds and checks a new image, which nothing uses yet.
     fn build(&self, cause: &str, options: &[&str]) -> Vec<Operation> {
-        let Observation { docker, image, device, inputs, .. } = self.seen;
+        let Observation { docker, device, inputs, .. } = self.seen;
         let (temporary, full) = (&self.temporary, self.action == Action::Full);
         let (cache, no_cache) =
             if full { ("without", &["--no-cache"][..]) } else { ("with", &[][..]) };
@@ -114,13 +114,13 @@ impl Planner<'_> {
                     &["cargo xtask up   # after fixing it"],
                 ),
         ];
-        if let Some(image) = image {
-            let commands = vec![remove_images([temporary]), tag(&image.id, temporary)];
+        if let Some(served) = self.seen.served() {
+            let commands = vec![remove_images([temporary]), tag(&served.id, temporary)];
             let cause = "the container need not be replaced";
             operations.push(
                 Prepare
                     .operation(Method::Quiet, "keep the image as it is", cause, commands)
-                    .when(When::BuildIsIdenticalTo(image.id.clone())),
+                    .when(When::BuildIsIdenticalTo(served.id.clone())),
             );
         }
         if full {

@@ -15,9 +15,9 @@ impl Planner<'_> {
     /// Names the image to roll back to: the one that serves. Where none does, one
     /// that was kept earlier stays.
     pub(super) fn keep_previous(&self) -> Option<Operation> {
-        let Observation { situation, running, image, .. } = self.seen;
+        let situation = &self.seen.situation;
         let serves = situation.container == ContainerState::Serving;
-        let keep = running.as_ref().or(image.as_ref())?;
+        let keep = self.seen.served()?;
         let (name, does) = (&self.previous, "keep the image that served, for a rollback");
         (serves || !situation.has_previous).then(|| {
             Prepare
@@ -93,8 +93,8 @@ impl Planner<'_> {
 
     /// Removes all own names but `current`, and what they alone held.
     pub(super) fn remove_superseded(&self, current: &[Option<String>]) -> Vec<Operation> {
-        let Observation { image, running, engine, .. } = self.seen;
-        let served = running.as_ref().or(image.as_ref());
+        let Observation { image, engine, .. } = self.seen;
+        let served = self.seen.served();
         let mut operations = Vec::new();
         if let (Some(served), Action::Full) = (served, self.action) {
             let does = "compare the packages with those of the image that served";
