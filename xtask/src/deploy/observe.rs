@@ -30,6 +30,8 @@ pub struct Observation {
     /// None where only a decision is needed.
     pub engine: Option<Engine>,
     pub project: Project,
+    /// DOCKER_DEFAULT_PLATFORM, such as `linux/arm64`.
+    pub default_platform: Option<String>,
     pub device: Device,
     pub container: Option<Container>,
     /// The image that the service's name stands for.
@@ -58,6 +60,12 @@ impl Observation {
     /// service's name can be given to another image, even one of the same content.
     pub fn served(&self) -> Option<&Image> {
         self.running.as_ref().or(self.image.as_ref())
+    }
+
+    /// Whether images are built for an architecture that the engine has to emulate.
+    pub fn is_foreign(&self) -> bool {
+        let platform = self.default_platform.as_ref();
+        platform.zip(self.engine.as_ref()).is_some_and(|(p, engine)| !engine.runs(p))
     }
 
     /// The id of the image that one of xtask's own names stands for.
@@ -105,12 +113,14 @@ pub fn observe(
             _ => docker.image(&project.image)?,
         };
         let engine = engine.map(join).transpose()?;
+        engine.iter().try_for_each(Engine::check)?;
         let device = match device {
             Some(device) => device,
             None => find_device(docker, engine.as_ref(), container.as_ref(), image.as_ref())?,
         };
         let inputs = read_inputs(root, &project)?;
         let docker = device.docker(docker);
+        let docker = engine.as_ref().map_or(docker.clone(), |engine| docker.building_on(engine));
         let drifted = match drifted.map(join).transpose()? {
             Some(_) if docker.added() != guess.added() => docker.drifted()?,
             drifted => drifted.unwrap_or_default(),
@@ -146,6 +156,7 @@ pub fn observe(
             docker,
             engine,
             project,
+            default_platform: docker::default_platform(),
             device,
             container,
             image,
@@ -253,6 +264,7 @@ pub mod fixture {
             docker: Docker::with_files("/nonexistent".into(), files).unwrap(),
             engine: Some(Engine::default()),
             project: Project::parse(json).unwrap(),
+            default_platform: None,
             device: Device::Cpu("x"),
             container: Some(serde_json::from_str(container).unwrap()),
             running: Some(image.clone()),

@@ -49,7 +49,7 @@ impl Prune {
             let ids = superseded(&before, &after);
             self.freed = match &*ids {
                 [] => Some("0 B".to_owned()),
-                ids => docker.prune_build_cache(ids).ok(),
+                ids => docker.free_build_cache(ids).ok(),
             };
         }
         process::interrupted()

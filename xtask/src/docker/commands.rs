@@ -11,7 +11,8 @@ impl Docker {
         let service = format!("{{image: \"{temporary}\", build: {{tags: !reset []}}}}");
         let overlay = format!("services: {{{SERVICE}: {service}}}\n");
         // Plain, since the output is read along for known causes of failure.
-        let args = [&["--progress", "plain", "build"], options, &[SERVICE]].concat();
+        let build = ["--progress", "plain", "build"];
+        let args = [&build, &*self.builder_option(), options, &[SERVICE]].concat();
         self.compose_with(Some("-"), &args)
             .stdin(overlay, "a compose file that names the image and resets its further tags")
     }
@@ -43,6 +44,16 @@ impl Docker {
         self.compose(&["unpause", SERVICE])
     }
 
+    /// Removes the records of the build cache whose ids match a regular expression.
+    pub fn prune_build_cache(&self, ids: &str) -> Invocation {
+        let args = ["--force", "--filter", &format!("id={ids}")];
+        docker(["buildx", "prune"]).args(self.builder_option()).args(args)
+    }
+
+    pub(super) fn builder_option(&self) -> Vec<&str> {
+        self.builder.iter().flat_map(|builder| ["--builder", builder]).collect()
+    }
+
     pub(super) fn compose(&self, args: &[&str]) -> Invocation {
         self.compose_with(None, args)
     }
@@ -64,11 +75,6 @@ pub fn tag(from: &str, to: &str) -> Invocation {
 /// Removes names of images, and with its last name each image that no container uses.
 pub fn remove_images<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Invocation {
     docker(["image", "rm"]).args(names)
-}
-
-/// Removes the records of the build cache whose ids match a regular expression.
-pub fn prune_build_cache(ids: &str) -> Invocation {
-    docker(["buildx", "prune", "--force", "--filter", &format!("id={ids}")])
 }
 
 /// Makes an image of no size that carries one label.

@@ -4,6 +4,7 @@
 //! Questions ([`query`], [`exec`]) return typed models and fail where the engine does not answer.
 
 pub mod commands;
+pub mod engine;
 mod exec;
 pub mod files;
 mod host;
@@ -20,17 +21,15 @@ use anyhow::Result;
 use xshell::Shell;
 
 use self::commands::docker;
+pub use self::engine::Engine;
 pub use self::exec::Python;
 pub use self::host::{Machine, card_beside, card_here};
-pub use self::model::{CacheRecord, Container, Engine, Image};
-pub use self::project::Project;
-pub use self::query::{NamedImage, recent_enough};
+pub use self::model::{CacheRecord, Container, Image};
+pub use self::project::{Project, default_platform};
+pub use self::query::{Builder, NamedImage};
 use crate::error::Failure;
 pub use crate::image::SERVICE;
 use crate::process::{self, Finished, Invocation};
-
-/// The oldest Compose that knows `env_file.required` (2.24) and all else we use.
-pub const MIN_COMPOSE: (u32, u32) = (2, 24);
 
 /// Enough for any question on a loaded server; a dead engine answers faster.
 const CAP: Duration = Duration::from_secs(30);
@@ -46,6 +45,8 @@ pub struct Docker {
     /// The compose files the user works with, and one that is added to them.
     files: Vec<String>,
     added: Option<String>,
+    /// What builds, where it is known; else what buildx takes by default.
+    builder: Option<String>,
     /// What [`Docker::change`] lets its commands write to.
     log: Option<Arc<File>>,
 }
@@ -70,11 +71,17 @@ impl Docker {
         sh.set_var("PWD", &root);
         // A provenance attestation would give every rebuild another image id.
         sh.set_var("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
-        Ok(Docker { sh, root, files, added: None, log: None })
+        Ok(Docker { sh, root, files, added: None, builder: None, log: None })
     }
 
     pub fn logging_to(&self, log: Option<Arc<File>>) -> Docker {
         Docker { log, ..self.clone() }
+    }
+
+    /// The same, but for builds by the engine's own builder, whatever buildx's default is:
+    /// another one would keep image and cache to itself.
+    pub fn building_on(&self, engine: &Engine) -> Docker {
+        Docker { builder: engine.builder().map(str::to_owned), ..self.clone() }
     }
 
     /// The same with a compose file added, if it exists and the user's own do not include it.

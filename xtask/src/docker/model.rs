@@ -1,4 +1,4 @@
-//! What the engine says about containers, images and itself (Docker Engine API). What is asked for
+//! What the engine says about containers and images (Docker Engine API). What is asked for
 //! rarely stays JSON: a missing key reads as the `null` that stands for an empty list or map.
 
 use std::time::Duration;
@@ -166,49 +166,6 @@ impl Image {
         let own = labels.into_iter().filter(|(key, _)| !key.starts_with("com.docker.compose."));
         config["Labels"] = own.collect();
         config
-    }
-}
-
-/// The engine, as `docker info` describes it.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct Engine {
-    #[serde(rename = "ID")]
-    pub id: String,
-    #[serde(rename = "ServerVersion")]
-    pub version: String,
-    /// Bytes of memory of its machine; 0 where it does not say.
-    #[serde(rename = "MemTotal")]
-    pub memory: u64,
-    #[serde(flatten)]
-    others: Value,
-}
-
-impl Engine {
-    /// Whether it says that it can hand out NVIDIA GPUs.
-    pub fn lists_gpus(&self) -> bool {
-        // CDI devices are listed from Engine 28 on.
-        let devices = list(&self.others["DiscoveredDevices"]);
-        let mut ids = devices.filter_map(|device| device["ID"].as_str());
-        !self.others["Runtimes"]["nvidia"].is_null()
-            || ids.any(|id| id.starts_with("nvidia.com/gpu"))
-    }
-
-    /// Whether its machine is WSL2, where no card shows on the PCI bus.
-    pub fn is_wsl(&self) -> bool {
-        self.others["KernelVersion"].as_str().is_some_and(|version| version.contains("WSL2"))
-    }
-
-    /// Whether images are containerd's: BuildKit's cache then shares its records among them all.
-    pub fn has_containerd_store(&self) -> bool {
-        let mut types = list(&self.others["DriverStatus"]).filter(|pair| pair[0] == "driver-type");
-        types.any(|pair| pair[1].as_str().is_some_and(|value| value.contains("containerd")))
-    }
-
-    /// The version of a plugin of this machine's docker CLI.
-    pub fn plugin(&self, name: &str) -> Option<&str> {
-        let mut plugins = list(&self.others["ClientInfo"]["Plugins"]);
-        plugins.find(|plugin| plugin["Name"] == name)?["Version"].as_str()
     }
 }
 

@@ -122,7 +122,8 @@ fn read_build(service: &Value) -> Option<Build> {
     let is_known = |context: &String| context.contains("://") || Path::new(context).is_dir();
     let additional: BTreeMap<_, _> =
         serde_json::from_value(take("additional_contexts")).unwrap_or_default();
-    arguments.insert("platform".to_owned(), service["platform"].clone());
+    let platform = text(&service["platform"]).or_else(default_platform);
+    arguments.insert("platform".to_owned(), platform.into());
     let is_inline = arguments.get("dockerfile_inline").is_some_and(|inline| !inline.is_null());
     Some(Build {
         context: text(&context).unwrap_or_default(),
@@ -131,6 +132,11 @@ fn read_build(service: &Value) -> Option<Build> {
         dockerfile: text(&dockerfile).filter(|_| !is_inline),
         arguments: arguments.into(),
     })
+}
+
+/// The platform of images that name none, where that is set: it is no part of `config`.
+pub fn default_platform() -> Option<String> {
+    env::var("DOCKER_DEFAULT_PLATFORM").ok().filter(|platform| !platform.is_empty())
 }
 
 /// The name Compose gives an image that has none (`api.Separator` in its source).

@@ -5,15 +5,24 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::de::DeserializeOwned;
 
-use super::commands::{docker, prune_build_cache};
+use super::commands::docker;
+use super::engine::COMPOSE;
 use super::model::{self, from_json};
-use super::{CacheRecord, Container, Docker, Engine, Image, MIN_COMPOSE, Project, SERVICE};
+use super::{CacheRecord, Container, Docker, Engine, Image, Project, SERVICE};
 use crate::error::Failure;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedImage {
     pub name: String,
     pub id: String,
+}
+
+/// A builder of buildx.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Builder {
+    pub name: String,
+    /// `docker` for an engine's own.
+    pub driver: String,
 }
 
 impl Docker {
@@ -40,6 +49,17 @@ impl Docker {
         self.ask(&docker(["buildx", "version"]))
     }
 
+    /// What builds unless another builder is named.
+    /// Fails where that does not exist, or buildx may not write its own files.
+    pub fn default_builder(&self) -> Result<Builder> {
+        let said = self.ask(&docker(["buildx", "inspect"]))?;
+        let value = |key: &str| {
+            let mut values = said.lines().filter_map(|line| line.strip_prefix(key));
+            values.next().unwrap_or_default().trim().to_owned()
+        };
+        Ok(Builder { name: value("Name:"), driver: value("Driver:") })
+    }
+
     /// Where the engine is, such as `unix:///var/run/docker.sock`, even if it does not answer.
     pub fn endpoint(&self) -> Result<String> {
         self.ask(&docker(["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]))
@@ -51,17 +71,15 @@ impl Docker {
         if answer.code == 0 {
             return Project::parse(&answer.stdout);
         }
-        let (major, minor) = MIN_COMPOSE;
         let failure = Failure::of_command("docker compose config", answer.code, &answer.stderr);
-        let failure = match self.compose_version() {
-            Ok(version) if !recent_enough(&version) => Failure::new(format!(
-                "Docker Compose {version} is too old: {major}.{minor} or newer is needed",
-            ))
-            .advice("docs.docker.com/compose/install tells how to upgrade it")
-            .hint("cargo xtask up --setup   # on Debian and Ubuntu"),
+        let version = self.compose_version();
+        let failure = match version.map(|version| COMPOSE.check(&version)) {
+            Ok(Err(old)) => old,
             _ if failure.is_known() => failure,
             Err(error) => return Err(error).context("reading the compose files"),
-            Ok(_) => failure.advice("correct the compose file or .env at the place that is named"),
+            Ok(Ok(())) => {
+                failure.advice("correct the compose file or .env at the place that is named")
+            }
         };
         Err(failure).context("reading the compose files")
     }
@@ -148,42 +166,15 @@ impl Docker {
     }
 
     pub fn build_cache(&self, cap: Duration) -> Result<Vec<CacheRecord>> {
-        let du = docker(["buildx", "du", "--verbose"]);
+        let du = docker(["buildx", "du", "--verbose"]).args(self.builder_option());
         Ok(model::build_cache(&self.output(&du, cap)?.in_time(&du)?.stdout))
     }
 
     /// Removes those records of the build cache that no other needs; returns the size freed.
-    pub fn prune_build_cache(&self, ids: &[String]) -> Result<String> {
-        let prune = prune_build_cache(&ids.join("|"));
+    pub fn free_build_cache(&self, ids: &[String]) -> Result<String> {
+        let prune = self.prune_build_cache(&ids.join("|"));
         // Removing gigabytes takes longer than any question.
         let answer = self.output(&prune, Duration::from_secs(300))?.in_time(&prune)?;
         Ok(model::freed(&answer.stdout).unwrap_or("0 B").to_owned())
-    }
-}
-
-/// Whether a version such as `v2.26.1-4` is [`MIN_COMPOSE`] or newer, or can't be read.
-pub fn recent_enough(version: &str) -> bool {
-    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
-    let mut number = || numbers.next()?.parse::<u32>().ok();
-    number().zip(number()).is_none_or(|version| version >= MIN_COMPOSE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn compose_versions_are_compared_as_numbers() {
-        for (version, recent) in [
-            ("2.24.0", true),
-            ("v2.26.1-4", true),
-            ("5.0.0-desktop.1", true),
-            ("2.23.9", false),
-            ("2.3.3", false),
-            ("1.29.2", false),
-            ("nonsense", true),
-        ] {
-            assert_eq!(recent_enough(version), recent, "{version}");
-        }
     }
 }

@@ -15,7 +15,9 @@ use crate::deploy::device::{self, Device};
 use crate::deploy::observe::{self, Scope};
 use crate::deploy::preflight;
 use crate::deploy::situation::Situation;
-use crate::docker::{Container, Docker, Engine, Image, Machine, Project, Python, files};
+use crate::docker::{
+    self, Builder, Container, Docker, Engine, Image, Machine, Project, Python, files,
+};
 use crate::image::requirements::{self, Pins};
 use crate::image::sources;
 use crate::python::{PROBE, Report};
@@ -30,7 +32,7 @@ const CAP: Duration = Duration::from_secs(60);
 const NO_IMAGE: &str = "the engine has no image to try it with";
 const NO_CONTAINER: &str = "there is no container";
 
-type Known<T> = Result<T, Trouble>;
+pub type Known<T> = Result<T, Trouble>;
 
 /// The service as `status` sees it.
 pub struct Service {
@@ -82,6 +84,8 @@ facts! {
     engine: Engine = |facts| Ok(facts.docker()?.engine()?);
     compose_version: String = |facts| facts.plugin("compose", Docker::compose_version);
     buildx_version: String = |facts| facts.plugin("buildx", Docker::buildx_version);
+    /// What buildx takes by default.
+    builder: Builder = |facts| Ok(facts.docker()?.default_builder()?);
     git_version: String = |_| Ok(sources::git_version()?);
     project: Project = |facts| {
         facts.docker()?.project().map_err(|error| {
@@ -136,6 +140,8 @@ facts! {
     };
 
     [optional]
+    /// For what platform images are to be, where that is set for all of them.
+    platform: String = |_| Ok(docker::default_platform());
     env_names: Names = |facts| Ok(project::names(&facts.root, ".env")?);
     example_names: Names = |facts| Ok(project::names(&facts.root, ".env.example")?);
     /// The device that the user requested; an error where it is no device.

@@ -105,9 +105,9 @@ fn a_dry_run_changes_nothing() {
     for (args, command) in [
         (
             ["up", "--dry-run"],
-            "would run: docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - --progress plain build --no-cache backend",
+            "would run: docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - --progress plain build --builder default --no-cache backend",
         ),
-        (["fast", "--dry-run"], "--file - --progress plain build backend"),
+        (["fast", "--dry-run"], "--file - --progress plain build --builder default backend"),
         (["full", "--dry-run"], "would run: docker run --rm"),
     ] {
         let said = service.xtask(&args).ok();

@@ -1,7 +1,5 @@
 //! `doctor` on a real engine.
 
-use std::net::TcpListener;
-
 use serde_json::Value;
 
 use crate::{
@@ -128,21 +126,17 @@ fn a_service_that_crashes_or_does_not_answer() {
 fn a_port_is_free_taken_or_ours() {
     let service = need!(Service::serving());
     service.docker(&["rm", "--force", &service.container()]);
-    // On the engine's machine, which is this one unless DOCKER_HOST says otherwise.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let (listener, port) = service.listener();
     let published = format!("    ports: ['127.0.0.1:{port}:8000']\n");
     service.write("docker-compose.yml", &(COMPOSE_FILE.to_owned() + &published));
-    let local = std::env::var("DOCKER_HOST").is_err();
-    if local {
-        one_fault(&doctor(&service, 1), "port", "taken by another program");
-    }
-    drop(listener);
+    one_fault(&doctor(&service, 1), "port", "taken by another program");
+    service.docker(&["rm", "--force", &listener]);
     let port_is =
         |document: &Value| check(document, "port")["message"].as_str().unwrap().to_owned();
     assert!(port_is(&doctor(&service, 1)).ends_with("is free"));
     service.xtask(&["up"]).ok();
     // Nothing listens behind it; of a remote engine's port that would prove nothing.
+    let local = std::env::var("DOCKER_HOST").is_err();
     let document = doctor(&service, i32::from(local));
     assert!(port_is(&document).ends_with("held by our container"), "{document:#}");
     if local {

@@ -66,6 +66,10 @@ impl Fake {
             ("compose version", "Docker Compose version 2.26.1\n"),
             ("buildx version", "github.com/docker/buildx v0.13.1 788433953af1\n"),
             (
+                "buildx inspect",
+                "Name:          default\nDriver:        docker\n\nNodes:\nName:  default\n",
+            ),
+            (
                 "context inspect --format {{.Endpoints.docker.Host}}",
                 "unix:///var/run/docker.sock\n",
             ),
@@ -137,7 +141,9 @@ impl Fake {
     /// An engine with these keys in what it says of itself.
     pub fn engine_with(&mut self, keys: &str) {
         let id = self.engine_id();
-        let info = format!(r#"{{"ID":"{id}","ServerVersion":"26.1.5",{keys}}}"#);
+        let info = format!(
+            r#"{{"ID":"{id}","ServerVersion":"26.1.5","ClientInfo":{{"Context":"default"}},{keys}}}"#
+        );
         self.answer(INFO, 0, &info, "");
     }
 

@@ -6,7 +6,6 @@
 //! engine of its own: see [`crate::outages`].
 
 use std::{
-    net::TcpListener,
     thread,
     time::{Duration, Instant},
 };
@@ -287,8 +286,7 @@ fn faults_while_swapping() {
     m.service.write("backend/app.sh", &format!("{APP}# quick\n"));
     m.works("is quick again", &["fast"]);
 
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+    let (taken, port) = m.service.listener();
     m.before = m.service.fingerprint();
     let image = m.service.inspect(&m.service.image_name(), "{{.Id}}");
     let on = |host: &str, port: u16| {
@@ -330,7 +328,7 @@ fn faults_while_swapping() {
     }
     fs_err::write(&cpu_file, text).unwrap();
     assert_eq!(m.service.inspect(&m.service.image_name(), "{{.Id}}"), image, "no name has moved");
-    drop(taken);
+    m.service.docker(&["rm", "--force", &taken]);
     m.service.write("docker-compose.yml", &on("127.0.0.1", port));
     m.works("the port is free again", &["up"]);
     m.service.write("docker-compose.yml", &on("0.0.0.0", port));

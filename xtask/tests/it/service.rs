@@ -237,6 +237,21 @@ impl Service {
         self.docker(&[&["exec", &self.container()], args].concat())
     }
 
+    /// Has another program listen on 127.0.0.1 of the engine's machine; the id of the
+    /// container that it runs in, and the port.
+    pub fn listener(&self) -> (String, u16) {
+        const LISTEN: &str = r#"$s = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1");
+            $| = 1; print $s->sockport, "\n"; sleep"#;
+        // So that it is removed with the project where a test fails.
+        let label = format!("com.docker.compose.project={}", self.project);
+        let options = ["--detach", "--init", "--network", "host", "--label", &label];
+        let perl = [engine::BASE, "perl", "-MIO::Socket::INET", "-e", LISTEN];
+        let container = self.docker(&[&["run"], &options[..], &perl].concat());
+        self.wait_until("a port is taken", || !self.docker(&["logs", &container]).is_empty());
+        let port = self.docker(&["logs", &container]).parse().unwrap();
+        (container, port)
+    }
+
     pub fn status(&self) -> Value {
         serde_json::from_str(&self.xtask(&["status", "--json"]).ok()).unwrap()
     }

@@ -34,6 +34,8 @@ settable! {
     with_engine engine: Engine;
     with_compose_version compose_version: String;
     with_buildx_version buildx_version: String;
+    with_builder builder: Builder;
+    with_platform platform: Option<String>;
     with_git_version git_version: String;
     with_env_names env_names: Option<Names>;
     with_example_names example_names: Option<Names>;

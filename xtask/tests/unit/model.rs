@@ -90,42 +90,6 @@ fn a_container_has_gpus_in_one_of_several_ways() {
 }
 
 #[test]
-fn an_engine_describes_itself() {
-    for (json, gpus, wsl, containerd) in [
-        (r#"{"ID":"x","Runtimes":{"runc":{}},"KernelVersion":"6.1.0"}"#, false, false, false),
-        (r#"{"Runtimes":{"nvidia":{"path":"nvidia-container-runtime"}}}"#, true, false, false),
-        (r#"{"DiscoveredDevices":[{"Source":"cdi","ID":"nvidia.com/gpu=0"}]}"#, true, false, false),
-        (r#"{"DiscoveredDevices":[{"Source":"cdi","ID":"x.com/fpga=0"}]}"#, false, false, false),
-        (
-            r#"{"DiscoveredDevices":null,"KernelVersion":"5.15.90.1-microsoft-standard-WSL2"}"#,
-            false,
-            true,
-            false,
-        ),
-        (
-            r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#,
-            false,
-            false,
-            true,
-        ),
-        (r#"{"DriverStatus":[["Backing Filesystem","extfs"]]}"#, false, false, false),
-    ] {
-        let engine: Engine = read(json);
-        let got = (engine.lists_gpus(), engine.is_wsl(), engine.has_containerd_store());
-        assert_eq!(got, (gpus, wsl, containerd), "{json}");
-    }
-}
-
-#[test]
-fn the_clis_plugins_come_with_the_engine() {
-    let engine: Engine = read(
-        r#"{"ID":"x","ClientInfo":{"Plugins":[{"Name":"compose","Version":"2.26.1-4"},{"Name":"x","Err":"y"}]}}"#,
-    );
-    assert_eq!(engine.plugin("compose"), Some("2.26.1-4"));
-    assert_eq!((engine.plugin("x"), engine.plugin("buildx")), (None, None));
-}
-
-#[test]
 fn names_and_addresses_are_completed() {
     for (name, want) in [
         ("x", "x:latest"),

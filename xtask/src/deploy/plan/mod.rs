@@ -105,13 +105,19 @@ impl Planner<'_> {
             if full { ("without", &["--no-cache"][..]) } else { ("with", &[][..]) };
         let command = docker.build(temporary, &[no_cache, options].concat());
         let does = format!("build the image {cache} cache, under a temporary tag");
+        let unset = "unset DOCKER_DEFAULT_PLATFORM   # it asks for images of another architecture";
+        let hints = [
+            Some(unset).filter(|_| self.seen.is_foreign()),
+            Some("cargo xtask up   # after fixing it"),
+        ];
+        let hints: Vec<&str> = hints.into_iter().flatten().collect();
         let mut operations = vec![
             Prepare
                 .operation(Method::Build, does, cause, vec![command])
                 .undo(vec![remove_images([temporary])])
                 .fails(
                     format!("building `{SERVICE}` failed; what served before still does"),
-                    &["cargo xtask up   # after fixing it"],
+                    &hints,
                 ),
         ];
         if let Some(served) = self.seen.served() {

@@ -7,7 +7,7 @@ use crate::deploy::observe::Observation;
 use crate::deploy::operation::Phase::{Finish, Prepare};
 use crate::deploy::operation::{Method, Operation, When};
 use crate::deploy::situation::{ContainerState, Drift};
-use crate::docker::commands::{prune_build_cache, remove_images, tag};
+use crate::docker::commands::{remove_images, tag};
 use crate::image::provenance;
 use crate::process::Invocation;
 
@@ -117,7 +117,7 @@ impl Planner<'_> {
         let Some(image) = image else { return operations };
         if engine.as_ref().is_some_and(|engine| !engine.has_containerd_store()) {
             let does = "remove build cache that only superseded images used";
-            let commands = vec![prune_build_cache(SUPERSEDED_LAYERS)];
+            let commands = vec![self.seen.docker.prune_build_cache(SUPERSEDED_LAYERS)];
             operations.push(
                 Finish
                     .operation(

@@ -1,8 +1,9 @@
 //! The tools on this machine, and the engine they talk to.
 
-use crate::docker::{MIN_COMPOSE, recent_enough};
+use crate::docker::engine::{self, Oldest};
+use crate::docker::{Builder, Engine};
 use crate::doctor::finding::by_command;
-use crate::doctor::{Facts, Finding, Judgement, Trouble};
+use crate::doctor::{Facts, Finding, Judgement, Status, Trouble};
 use crate::error::Kind;
 
 remedies! {
@@ -10,8 +11,9 @@ remedies! {
         "docker context ls   # which engine is meant",
         "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
     ]);
-    COMPOSE = by_command("docs.docker.com/compose/install tells how to upgrade it.", &["cargo xtask up --setup"]);
     BUILDX = by_command("docs.docker.com/build/install-buildx", &["cargo xtask up --setup"]);
+    PLATFORM = by_command("Images for another architecture run slowly, by emulation, or not at all.",
+        &["unset DOCKER_DEFAULT_PLATFORM"]);
     GIT = by_command("Install it.", &["sudo apt-get install git   # on Debian and Ubuntu"]);
 }
 
@@ -24,7 +26,7 @@ pub fn cli(facts: &Facts) -> Judgement {
 pub fn engine(facts: &Facts) -> Judgement {
     let endpoint = facts.endpoint().ok().map(|endpoint| format!("at {endpoint}"));
     let finding = match (facts.engine(), &endpoint) {
-        (Ok(engine), _) => Finding::ok(&engine.version),
+        (Ok(engine), _) => running(engine, facts.platform().ok().flatten()),
         (Err(trouble), Some(there))
             if trouble.kind == Kind::EngineDown && facts.engine_is_remote() =>
         {
@@ -35,15 +37,34 @@ pub fn engine(facts: &Facts) -> Judgement {
     Ok(finding.evidence(endpoint))
 }
 
-pub fn compose(facts: &Facts) -> Judgement {
-    let finding = match facts.compose_version() {
-        Err(trouble) => trouble.fault().into(),
-        Ok(version) if recent_enough(version) => Finding::ok(version),
-        Ok(version) => {
-            Finding::fail(format!("{version} is too old")).found(version).remedy(COMPOSE)
-        }
+/// What an engine that answers is fit for; `platform` is DOCKER_DEFAULT_PLATFORM.
+fn running(engine: &Engine, platform: Option<&String>) -> Finding {
+    let version = &engine.version;
+    if let Err(failure) = engine.check_itself() {
+        return Trouble::from(failure).fault().into();
+    }
+    if let Some(other) = platform.filter(|platform| !engine.runs(platform)) {
+        let own = engine.platform();
+        let message = format!("it is {own}, but DOCKER_DEFAULT_PLATFORM asks for {other}");
+        return Finding::warn(message).found(version).remedy(PLATFORM);
+    }
+    match engine.product() {
+        None => Finding::ok(version),
+        Some(name) => Finding { message: format!("{version}, {name}"), ..Finding::ok(version) },
+    }
+}
+
+/// A tool of this version, and whether that is too old.
+fn versioned(oldest: &Oldest, version: &str) -> Finding {
+    let finding = match oldest.check(version) {
+        Ok(()) => Finding::ok(version),
+        Err(failure) => Finding::from(Trouble::from(failure).fault()).found(version),
     };
-    Ok(finding.expected(format!("{}.{} or newer", MIN_COMPOSE.0, MIN_COMPOSE.1)))
+    finding.expected(oldest.to_string())
+}
+
+pub fn compose(facts: &Facts) -> Judgement {
+    Ok(versioned(&engine::COMPOSE, facts.compose_version().map_err(Trouble::fault)?))
 }
 
 /// What `finding` says of a tool that is missing, unless it only gave no answer.
@@ -56,13 +77,21 @@ fn missing(trouble: Trouble, finding: Finding) -> Judgement {
 }
 
 pub fn buildx(facts: &Facts) -> Judgement {
-    match facts.buildx_version() {
+    let version = match facts.buildx_version() {
         // `github.com/docker/buildx v0.13.1 …`
-        Ok(version) => Ok(Finding::ok(version.split(' ').nth(1).unwrap_or(version))),
+        Ok(version) => version.split(' ').nth(1).unwrap_or(version),
         Err(trouble) => {
-            missing(trouble, Finding::fail("the buildx plugin is missing").remedy(BUILDX))
+            return missing(trouble, Finding::fail("the buildx plugin is missing").remedy(BUILDX));
         }
+    };
+    let finding = versioned(&engine::BUILDX, version);
+    if finding.status != Status::Ok {
+        return Ok(finding);
     }
+    let Builder { name, driver } = facts.builder().map_err(Trouble::fault)?;
+    let other = format!("{version}; builds by the engine itself, not by `{name}` ({driver})");
+    // A builder with another driver keeps its images to itself.
+    Ok(if driver == "docker" { finding } else { Finding { message: other, ..finding } })
 }
 
 /// git is needed for the sources of Step1X-3D only.
@@ -75,8 +104,8 @@ pub fn git(facts: &Facts) -> Judgement {
 mod tests {
     use super::*;
     use crate::doctor::checks::judge;
+    use crate::doctor::facts::Known;
     use crate::doctor::facts::stated::read;
-    use crate::doctor::{Status, Trouble};
     use crate::error::Failure;
 
     /// What docker's words become, as [`Facts`] hands them on.
@@ -91,8 +120,22 @@ mod tests {
 
     #[test]
     fn an_engine_that_does_not_answer_is_told_from_one_that_may_not() {
-        let fine = Facts::none().with_engine(Ok(read(r#"{"ServerVersion": "26.1.5"}"#)));
-        assert_eq!(judge(engine, &fine), Finding::ok("26.1.5"));
+        let engine_is = |json: &str, platform: Option<&str>| {
+            let platform = Ok(platform.map(str::to_owned));
+            judge(engine, &Facts::none().with_engine(Ok(read(json))).with_platform(platform))
+        };
+        const PLAIN: &str =
+            r#"{"ServerVersion": "26.1.5", "OSType": "linux", "Architecture": "x86_64"}"#;
+        assert_eq!(engine_is(PLAIN, None), Finding::ok("26.1.5"));
+        assert_eq!(engine_is(PLAIN, Some("linux/amd64/v2")), Finding::ok("26.1.5"));
+        let foreign = engine_is(PLAIN, Some("linux/arm64"));
+        let message = "it is linux/amd64, but DOCKER_DEFAULT_PLATFORM asks for linux/arm64";
+        assert_eq!((foreign.status, &*foreign.message), (Status::Warn, message));
+        assert_eq!(foreign.next_step(), Some("unset DOCKER_DEFAULT_PLATFORM"));
+        let desktop = r#"{"ServerVersion": "28.5.1", "OperatingSystem": "Docker Desktop"}"#;
+        assert_eq!(engine_is(desktop, None).message, "28.5.1, Docker Desktop");
+        let podman = r#"{"ServerVersion": "4.3.1", "Plugins": {"Log": ["k8s-file"]}}"#;
+        assert_eq!(engine_is(podman, None).status, Status::Fail);
         for (endpoint, stderr, message, command) in [
             (
                 "unix:///var/run/docker.sock",
@@ -159,18 +202,43 @@ mod tests {
         let recent = compose(Ok("2.26.1".into()));
         assert_eq!(recent, Finding::ok("2.26.1").expected("2.24 or newer"));
         let old = compose(Ok("2.20.3".into()));
-        assert_eq!((old.status, &*old.message), (Status::Fail, "2.20.3 is too old"));
-        assert_eq!(old.next_step(), Some("cargo xtask up --setup"));
+        let message = "Docker Compose 2.20.3 is too old: 2.24 or newer is needed";
+        assert_eq!((old.status, &*old.message), (Status::Fail, message));
+        assert!(old.next_step().unwrap().starts_with("cargo xtask up --setup"));
         // Compose 1 is another program, and `docker compose` then does not exist.
         let v1 = compose(Err(says("docker: 'compose' is not a docker command.")));
         assert!(v1.message.contains("2.24 or newer is missing"));
 
-        let buildx = |answer| judge(buildx, &Facts::none().with_buildx_version(answer));
-        assert_eq!(
-            buildx(Ok("github.com/docker/buildx v0.13.1 7884".into())),
-            Finding::ok("v0.13.1")
-        );
-        let missing = buildx(Err("not a docker command".into()));
+        let own = || Builder { name: "default".into(), driver: "docker".into() };
+        let buildx = |version: Known<String>, builder| {
+            judge(buildx, &Facts::none().with_buildx_version(version).with_builder(builder))
+        };
+        let says = |version: &str| Ok(format!("github.com/docker/buildx {version} 7884"));
+        let recent = buildx(says("v0.13.1"), Ok(own()));
+        assert_eq!(recent, Finding::ok("v0.13.1").expected("0.12 or newer"));
+        let old = buildx(says("v0.11.2"), Ok(own()));
+        assert_eq!((old.status, old.found.as_deref()), (Status::Fail, Some("v0.11.2")));
+        let other = Builder { name: "ci".into(), driver: "docker-container".into() };
+        let other = buildx(says("v0.13.1"), Ok(other));
+        let message = "v0.13.1; builds by the engine itself, not by `ci` (docker-container)";
+        assert_eq!((other.status, &*other.message), (Status::Ok, message));
+        for (stderr, message, command) in [
+            (
+                "ERROR: no builder \"gone\" found",
+                "the builder that is chosen for buildx does not exist",
+                "unset BUILDX_BUILDER; docker buildx use default",
+            ),
+            (
+                "ERROR: mkdir /home/me/.docker/buildx/instances: permission denied",
+                "buildx cannot write its own files in Docker's configuration directory",
+                "sudo chown -R \"$USER\" ~/.docker",
+            ),
+        ] {
+            let broken = buildx(says("v0.13.1"), Err(self::says(stderr)));
+            assert_eq!((broken.status, &*broken.message), (Status::Fail, message));
+            assert_eq!(broken.next_step(), Some(command));
+        }
+        let missing = buildx(Err("not a docker command".into()), Ok(own()));
         assert_eq!((missing.status, &*missing.evidence[0]), (Status::Fail, "not a docker command"));
         assert_eq!(missing.next_step(), Some("cargo xtask up --setup"));
 

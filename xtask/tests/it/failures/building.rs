@@ -14,7 +14,7 @@ no NVIDIA card on the engine's machine: adding docker-compose.cpu.yml
 --- stderr
 failed to solve
 error: building `backend` failed; what served before still does
-  because: `docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - --progress plain build backend` exited with 17: failed to solve
+  because: `docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - --progress plain build --builder default backend` exited with 17: failed to solve
 
 hint: cargo xtask up   # after fixing it
 --- exit 17

@@ -19,7 +19,7 @@ pub const CONTAINER_INSPECT: &str = "container inspect c1";
 pub const IMAGE_INSPECT: &str = "image inspect p-backend:latest";
 pub const OWN_NAMES: &str = "image ls --no-trunc --filter reference=localhost/xtask/*-backend --format {{.Repository}}:{{.Tag}} {{.ID}}";
 pub const SOME_IMAGES: &str = "image ls --no-trunc --format {{.ID}} {{.Size}}";
-pub const BUILD_CACHE: &str = "buildx du --verbose";
+pub const BUILD_CACHE: &str = "buildx du --verbose --builder default";
 pub const DRIFT: &str = "--progress plain --dry-run up --detach --no-build backend";
 
 /// What a shell in a container is asked for about the machine.
@@ -30,8 +30,8 @@ pub const LOOK_IN_CONTAINER: &str = "exec c1 sh";
 pub const RESTART: &str = "restart --no-deps backend";
 pub const UP: &str = "up --detach --no-build backend";
 pub const RECREATE: &str = "up --detach --no-build --force-recreate backend";
-pub const BUILD: &str = "--file - --progress plain build backend";
-pub const BUILD_FULL: &str = "--file - --progress plain build --no-cache backend";
+pub const BUILD: &str = "--file - --progress plain build --builder default backend";
+pub const BUILD_FULL: &str = "--file - --progress plain build --builder default --no-cache backend";
 
 /// The name of the image that is being built.
 pub const BUILDING: &str = "localhost/xtask/p-backend:building-<digest>";

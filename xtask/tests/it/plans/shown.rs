@@ -30,7 +30,7 @@ wait until `backend` answers
 no NVIDIA card on the engine's machine: adding docker-compose.cpu.yml
 build the image with cache, under a temporary tag
   because: the sources changed since the image was built
-  would run: docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - --progress plain build backend   # stdin: a compose file that names the image and resets its further tags
+  would run: docker compose --file docker-compose.yml --file docker-compose.cpu.yml --file - --progress plain build --builder default backend   # stdin: a compose file that names the image and resets its further tags
   undone by: docker image rm localhost/xtask/p-backend:building-<digest>
 keep the image as it is, if the build produces an identical image
   because: the container need not be replaced
@@ -65,7 +65,7 @@ remove superseded tags; an image goes with its last tag
   would run: docker image rm localhost/xtask/p-backend:<digest>-<digest> localhost/xtask/p-backend:previous
 remove build cache that only superseded images used, if the image is another than before
   because: left out if counting it takes long
-  would run: docker buildx prune --force --filter id=SUPERSEDED_LAYERS
+  would run: docker buildx prune --builder default --force --filter id=SUPERSEDED_LAYERS
 --- stderr
 --- exit 0
 "#,
@@ -78,7 +78,7 @@ remove build cache that only superseded images used, if the image is another tha
         r#"full: there is no image `p-backend:latest` yet
 build the image without cache, under a temporary tag
   because: there is no image `p-backend:latest` yet
-  would run: docker compose --file docker-compose.yml --file - --progress plain build --no-cache backend   # stdin: a compose file that names the image and resets its further tags
+  would run: docker compose --file docker-compose.yml --file - --progress plain build --builder default --no-cache backend   # stdin: a compose file that names the image and resets its further tags
   undone by: docker image rm localhost/xtask/p-backend:building-<digest>
 check that torch 2.5.1 imports in the new image
   because: every package was installed anew
