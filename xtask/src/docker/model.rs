@@ -191,6 +191,26 @@ pub fn build_cache(text: &str) -> Vec<CacheRecord> {
     records
 }
 
+/// A builder, as `docker buildx inspect` shows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Builder {
+    pub name: String,
+    /// `docker` for an engine's own.
+    pub driver: String,
+    /// How much build cache it keeps before it removes what was not used for longest,
+    /// in buildx's words; none where the engine does not say.
+    pub keeps: Option<String>,
+}
+
+pub fn builder(text: &str) -> Builder {
+    let values = |key| text.lines().filter_map(move |line| line.trim().strip_prefix(key));
+    let first = |key| values(key).next().unwrap_or_default().trim().to_owned();
+    // Of several rules, each stronger than the next. Older versions of buildx say Bytes.
+    let limits = values("Max Used Space:").chain(values("Keep Bytes:"));
+    let keeps = limits.last().map(|limit| limit.trim().to_owned());
+    Builder { name: first("Name:"), driver: first("Driver:"), keeps }
+}
+
 /// What a prune says it has freed, such as `7.29GB`, in its last line.
 pub fn freed(text: &str) -> Option<&str> {
     text.lines().rev().find_map(|line| line.strip_prefix("Total:")).map(str::trim)

@@ -8,21 +8,13 @@ use serde::de::DeserializeOwned;
 use super::commands::docker;
 use super::engine::COMPOSE;
 use super::model::{self, from_json};
-use super::{CacheRecord, Container, Docker, Engine, Image, Project, SERVICE};
+use super::{Builder, CacheRecord, Container, Docker, Engine, Image, Project, SERVICE};
 use crate::error::Failure;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedImage {
     pub name: String,
     pub id: String,
-}
-
-/// A builder of buildx.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Builder {
-    pub name: String,
-    /// `docker` for an engine's own.
-    pub driver: String,
 }
 
 impl Docker {
@@ -52,12 +44,7 @@ impl Docker {
     /// What builds unless another builder is named.
     /// Fails where that does not exist, or buildx may not write its own files.
     pub fn default_builder(&self) -> Result<Builder> {
-        let said = self.ask(&docker(["buildx", "inspect"]))?;
-        let value = |key: &str| {
-            let mut values = said.lines().filter_map(|line| line.strip_prefix(key));
-            values.next().unwrap_or_default().trim().to_owned()
-        };
-        Ok(Builder { name: value("Name:"), driver: value("Driver:") })
+        Ok(model::builder(&self.ask(&docker(["buildx", "inspect"]))?))
     }
 
     /// Where the engine is, such as `unix:///var/run/docker.sock`, even if it does not answer.

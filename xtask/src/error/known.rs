@@ -107,3 +107,10 @@ pub(super) fn essence(output: &str) -> &str {
     let start = output.rmatch_indices("------\n").nth(1).map_or(0, |(at, _)| at);
     &output[start..]
 }
+
+/// The last line of an output that says something: docker run adds others.
+pub fn last_line(output: &str) -> Option<&str> {
+    let noise = ["Run 'docker ", "See 'docker ", "error waiting for container: context canceled"];
+    let says = |line: &&str| !line.is_empty() && !noise.iter().any(|noise| line.contains(noise));
+    output.lines().rev().map(str::trim).find(says)
+}

@@ -4,8 +4,8 @@ mod known;
 
 use std::fmt;
 
-pub use self::known::GPU_REMEDY;
 use self::known::{DRIVERS, KNOWN, essence, lookup};
+pub use self::known::{GPU_REMEDY, last_line};
 
 /// What tells one failure from another: code never looks into a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Failure {
     pub fn of_command(command: &str, code: i32, output: &str) -> Failure {
         let said = essence(output);
         let unknown = || {
-            let last = output.trim().lines().last().map(|line| format!(": {line}"));
+            let last = last_line(output).map(|line| format!(": {line}"));
             Failure::new(format!("`{command}` exited with {code}{}", last.unwrap_or_default()))
         };
         lookup(DRIVERS, said).or_else(|| lookup(KNOWN, said)).unwrap_or_else(unknown).code(code)

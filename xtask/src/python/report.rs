@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::image::requirements::{self, Pins};
 use crate::process::Finished;
 
@@ -215,7 +215,7 @@ fn ending(probe: &Finished, stage: Option<&str>) -> String {
         return format!("python3 hangs: no word after {} s", cap.as_secs());
     }
     let Some(stage) = stage else {
-        let why = probe.stderr.trim().lines().last().unwrap_or_default();
+        let why = error::last_line(&probe.stderr).unwrap_or_default();
         return format!("python3 did not run (exit code {}): {why}", probe.code);
     };
     if let Some(cap) = probe.timed_out {
@@ -225,7 +225,7 @@ fn ending(probe: &Finished, stage: Option<&str>) -> String {
         let after = rest.split(')').next().unwrap_or_default();
         return format!("{stage} hangs: no end after {after}");
     }
-    let how = match (probe.code, probe.stderr.trim().lines().last()) {
+    let how = match (probe.code, error::last_line(&probe.stderr)) {
         // An exception that the probe did not expect.
         (1, Some(last)) => format!(": {last}"),
         (code, _) => {

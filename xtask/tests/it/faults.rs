@@ -257,10 +257,9 @@ fn faults_while_swapping() {
         assert!(m.answers(), "{fault}");
     }
     m.before = m.service.fingerprint();
-    m.service.write(
-        "docker-compose.yml",
-        &format!("{COMPOSE_FILE}    depends_on: {{db: {{condition: service_healthy}}}}\n{SICK}"),
-    );
+    // The label, since to newer versions of Compose a dependency alone is no change.
+    let sick = "    labels: {edited: 'yes'}\n    depends_on: {db: {condition: service_healthy}}\n";
+    m.service.write("docker-compose.yml", &format!("{COMPOSE_FILE}{sick}{SICK}"));
     m.refuses(
         "a service that it depends on is not healthy",
         &["restart", "up"],

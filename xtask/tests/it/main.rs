@@ -1,13 +1,15 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
 //! [`doctors`], [`cards`], [`doctors_layers`]), against a real engine with a tiny image ([`restarts`],
-//! [`builds`], [`decisions`], [`ignore`], [`turns`], [`doctors_engine`]), through every fault
+//! [`clients`], [`builds`], [`decisions`], [`ignore`], [`turns`], [`doctors_engine`]), through every fault
 //! we know ([`faults`], [`outages`]); with the real torch ([`probes`]), the whole
 //! real image ([`real`]) and the service's own tests ([`backend`]).
 #![cfg(unix)]
 
 mod backend;
+
 mod builds;
 mod cards;
+mod clients;
 mod common;
 mod decisions;
 mod doctors;

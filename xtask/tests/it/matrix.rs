@@ -44,9 +44,10 @@ impl Matrix {
         let list = |args: &[&str]| service.docker(args).lines().map(str::to_owned).collect();
         let mut all: Vec<String> =
             list(&["ps", "--all", "--filter", &project, "--format", "{{.Names}}"]);
-        // Not the service's own, a service that it depends on, nor another
-        // container of the same image.
-        let own = ["backend-1", "db-1"].map(|name| format!("{}-{name}", service.project));
+        // Not the service's own, a service that it depends on, nor another container of the
+        // same image. A swap that was cut short leaves the service's own another name.
+        let name = service.inspect(&service.container(), "{{.Name}}");
+        let own = [name.trim_start_matches('/').to_owned(), format!("{}-db-1", service.project)];
         let ours = ["xtask-", &service.project];
         all.retain(|name| ours.iter().any(|ours| name.contains(ours)) && !own.contains(name));
         for filter in

@@ -106,6 +106,16 @@ fn faults_of_permission() {
     fs_err::create_dir(&home).unwrap();
     fs_err::set_permissions(&home, PermissionsExt::from_mode(0o777)).unwrap();
     m.service.set("HOME", &home.display().to_string());
+    // As nobody's own configuration, which buildx writes to.
+    if let Some(config) = m.service.env.iter().find(|(key, _)| key == "DOCKER_CONFIG") {
+        let copy = format!(
+            "mkdir -m 777 '{0}/.docker' && cp -R '{1}/cli-plugins' '{0}/.docker/'",
+            home.display(),
+            config.1
+        );
+        assert_eq!(Run::of(m.service.command("sh", &["-c", &copy])).code, Some(0));
+        m.service.env.retain(|(key, _)| key != "DOCKER_CONFIG");
+    }
     let group = fs_err::metadata(engine.socket()).unwrap().gid();
     let as_nobody = |service: &Service, group: u32, command: &str| {
         let mut xtask = service.command(&xtask, &[command]);
@@ -143,7 +153,11 @@ fn faults_of_permission() {
     let format = "{{range .ClientInfo.Plugins}}{{.Path}} {{end}}";
     let plugins = m.service.docker(&["info", "--format", format]);
     let directory = plugins.split(' ').find_map(|path| path.strip_suffix("/docker-compose"));
-    let hidden = format!("mount -t tmpfs none '{}' && exec \"$@\"", directory.unwrap());
+    let hidden = format!(
+        "for d in '{}' /usr/lib*/docker/cli-plugins; do mount -t tmpfs none \"$d\" || exit; done; \
+         exec \"$@\"",
+        directory.unwrap()
+    );
     for command in ["up", "restart", "fast", "full", "status"] {
         let xtask = env!("CARGO_BIN_EXE_xtask");
         let args = ["--mount", "sh", "-c", &hidden, "sh", xtask, command];

@@ -115,3 +115,17 @@ fn a_failure_has_one_kind_and_all_its_remedies() {
     assert!(Failure::of_driver("NVML error: driver not loaded").is_some());
     assert!(Failure::of_driver("port is already allocated").is_none());
 }
+
+#[test]
+fn the_last_line_that_says_something_is_quoted() {
+    const WHY: &str = r#"docker: Error response from daemon: exec: "python3": executable file not found in $PATH"#;
+    for added in [
+        "",
+        "\n\nRun 'docker run --help' for more information\n",
+        "\nSee 'docker run --help'.\n",
+        "\ntime=\"2026-11-26T11:08:17Z\" level=error msg=\"error waiting for container: context canceled\"\n",
+    ] {
+        assert_eq!(last_line(&format!("{WHY}{added}")), Some(WHY));
+    }
+    assert_eq!(last_line(" \n"), None);
+}

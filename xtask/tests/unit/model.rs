@@ -103,6 +103,21 @@ fn names_and_addresses_are_completed() {
 }
 
 #[test]
+fn builders_are_read_with_what_they_keep() {
+    let text =
+        "Name:          ci\nDriver:        docker-container\n\nNodes:\nName:             ci0\n";
+    let builder = |rules: &str| builder(&format!("{text}{rules}"));
+    let want = Builder { name: "ci".into(), driver: "docker-container".into(), keeps: None };
+    assert_eq!(builder(""), want);
+    // buildx 0.13, and 0.29.
+    let old =
+        "GC Policy rule#0:\n Keep Duration: 48h0m0s\nGC Policy rule#1:\n Keep Bytes:    24.21GiB\n";
+    assert_eq!(builder(old).keeps.as_deref(), Some("24.21GiB"));
+    let new = "GC Policy rule#3:\n Reserved Space: 24.21GiB\n Max Used Space: 188.1GiB\n Min Free Space: 47.5GiB\n";
+    assert_eq!(builder(new).keeps.as_deref(), Some("188.1GiB"));
+}
+
+#[test]
 fn build_cache_records_are_read() {
     let text = "ID:\t\ta\nMutable:\tfalse\nShared:\t\ttrue\nSize:\t\t7.29GB\nDescription:\tRUN echo Shared: x\n\n\
                 ID:\t\tb\nParent:\t\ta,x\nShared:\t\tfalse\n\nShared:\t\t7.29GB\nTotal:\t\t7.3GB\n";

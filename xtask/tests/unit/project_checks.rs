@@ -1,7 +1,7 @@
 //! Tests of `doctor/checks/project`.
 
 use super::*;
-use crate::docker::{Container, Machine, Project};
+use crate::docker::{Builder, Container, Machine, Project};
 use crate::doctor::checks::judge;
 use crate::doctor::facts::stated::read;
 use crate::image::requirements;
@@ -191,6 +191,14 @@ fn little_disk_is_a_fault_only_before_the_first_build() {
     assert_eq!(finding.status, Status::Warn);
     assert!(finding.next_step().unwrap().starts_with("A full build needs about 20 GB."));
     assert_eq!(finding.expected.as_deref(), Some("20.0 GB for a full build"));
+    let keeps = |keeps: &str| Builder { keeps: Some(keeps.into()), ..Builder::default() };
+    let machine = Machine { free: Some(1), ..Machine::default() };
+    let facts = Facts::none().with_machine(Ok(Some(machine))).with_builder(Ok(keeps("24.21GiB")));
+    let evidence = judge(disk, &facts).evidence;
+    assert!(
+        evidence[0].starts_with("BuildKit keeps up to 24.21GiB of build cache"),
+        "{evidence:?}"
+    );
     assert_eq!(with(None, false).status, Status::Skipped);
     assert_eq!(judge(disk, &Facts::none().with_machine(Ok(None))).status, Status::Skipped);
 }

@@ -31,7 +31,10 @@ remedies! {
     CORRECT_VISIBLE = by_hand("Remove it, or name GPUs in it; if the compose file passes it on, an unset variable counts as empty.", &[RESTART]);
     FETCH_SOURCES = by_command("Fetch them, and put them into the image.", &["git submodule update --init backend/Step1X-3D", "cargo xtask up"]);
     PIN_TORCH = by_hand("Write `torch==<version>` there, so that nothing else pulls another.", &[]);
-    FREE_DISK = by_hand("A full build needs about 20 GB. Remove what you no longer need there.", &["docker system df   # what Docker holds"]);
+    FREE_DISK = by_hand("A full build needs about 20 GB. Remove what you no longer need there.", &[
+        "docker system df   # what Docker holds",
+        "docker buildx prune --filter until=24h   # build cache that was not used for a day",
+    ]);
     MORE_MEMORY = by_hand("Give the machine (or Docker Desktop's virtual machine) more: the build and the model may be killed.", &[]);
 }
 
@@ -159,7 +162,11 @@ pub fn disk(facts: &Facts) -> Judgement {
         Ok(None) => Finding::measured(Status::Fail, found).remedy(FREE_DISK),
         _ => Finding::measured(Status::Warn, found).remedy(FREE_DISK),
     };
-    Ok(finding.expected(format!("{} for a full build", ui::size(BUILD))))
+    let keeps = facts.builder().ok().and_then(|builder| builder.keeps.as_ref());
+    let limit = keeps.map(|size| {
+        format!("BuildKit keeps up to {size} of build cache; builder.gc in the engine's daemon.json sets that")
+    });
+    Ok(finding.expected(format!("{} for a full build", ui::size(BUILD))).evidence(limit))
 }
 
 pub fn memory(facts: &Facts) -> Judgement {

@@ -88,7 +88,7 @@ pub fn buildx(facts: &Facts) -> Judgement {
     if finding.status != Status::Ok {
         return Ok(finding);
     }
-    let Builder { name, driver } = facts.builder().map_err(Trouble::fault)?;
+    let Builder { name, driver, .. } = facts.builder().map_err(Trouble::fault)?;
     let other = format!("{version}; builds by the engine itself, not by `{name}` ({driver})");
     // A builder with another driver keeps its images to itself.
     Ok(if driver == "docker" { finding } else { Finding { message: other, ..finding } })
@@ -209,7 +209,7 @@ mod tests {
         let v1 = compose(Err(says("docker: 'compose' is not a docker command.")));
         assert!(v1.message.contains("2.24 or newer is missing"));
 
-        let own = || Builder { name: "default".into(), driver: "docker".into() };
+        let own = || Builder { name: "default".into(), driver: "docker".into(), keeps: None };
         let buildx = |version: Known<String>, builder| {
             judge(buildx, &Facts::none().with_buildx_version(version).with_builder(builder))
         };
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(recent, Finding::ok("v0.13.1").expected("0.12 or newer"));
         let old = buildx(says("v0.11.2"), Ok(own()));
         assert_eq!((old.status, old.found.as_deref()), (Status::Fail, Some("v0.11.2")));
-        let other = Builder { name: "ci".into(), driver: "docker-container".into() };
+        let other = Builder { name: "ci".into(), driver: "docker-container".into(), ..own() };
         let other = buildx(says("v0.13.1"), Ok(other));
         let message = "v0.13.1; builds by the engine itself, not by `ci` (docker-container)";
         assert_eq!((other.status, &*other.message), (Status::Ok, message));

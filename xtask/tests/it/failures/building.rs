@@ -125,3 +125,22 @@ hint: cargo xtask up   # after fixing it
 "#,
     );
 }
+
+#[test]
+fn an_architecture_that_the_engine_lacks_is_named_where_a_build_fails() {
+    let mut fake = Fake::serving();
+    fake.engine_with(r#""OSType":"linux","Architecture":"x86_64""#);
+    for (platform, hints) in [
+        ("linux/amd64", "hint: cargo xtask up   # after fixing it\n"),
+        (
+            "linux/arm64",
+            "hint: unset DOCKER_DEFAULT_PLATFORM   # it asks for images of another architecture\n\
+             hint: cargo xtask up   # after fixing it\n",
+        ),
+    ] {
+        fake.repo.set("DOCKER_DEFAULT_PLATFORM", platform);
+        fake.answer(&compose(BUILD), 1, "", "exec /bin/sh: exec format error\n");
+        let run = fake.xtask(&["fast"]);
+        assert!(run.stderr.ends_with(&format!("\n\n{hints}")), "{platform}: {}", run.text());
+    }
+}
