@@ -130,6 +130,9 @@ fn spawn(
     if matches!(on_signal, OnSignal::Forward { .. }) {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
     }
+    // On Windows all processes of a console hear of its Ctrl-C.
+    #[cfg(not(unix))]
+    let _ = on_signal;
     let stdin = match (&invocation.stdin, output) {
         (Some(_), _) => Stdio::piped(),
         (None, Output::Inherited) => Stdio::inherit(),
@@ -251,7 +254,8 @@ impl Signals {
         if number != 0 {
             self.count += 1;
             self.last = Some((number, Instant::now()));
-            if self.count == 1 && !grace.is_zero() {
+            // On Windows docker has heard of it, too, and may stop.
+            if self.count == 1 && !grace.is_zero() && cfg!(unix) {
                 warn!("finishing this step first; stopping now would leave no running service");
             }
         }
