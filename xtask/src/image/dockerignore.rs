@@ -47,7 +47,7 @@ impl IgnoreFile {
 /// Go's `filepath.Clean`, less a leading slash.
 fn clean(pattern: &str) -> Vec<char> {
     let mut parts = Vec::new();
-    for part in pattern.split(std::path::is_separator) {
+    for part in pattern.split('/') {
         match part {
             "" | "." => {}
             ".." => drop(parts.pop()),

@@ -99,6 +99,8 @@ impl Inputs {
             Some(path) => fs_err::read_to_string(path)?,
             None => String::new(),
         };
+        // BuildKit's client matches; on Windows `\` separates for it and escapes nothing.
+        let ignore = if cfg!(windows) { ignore.replace('\\', "/") } else { ignore };
         let paths = files(root, context, &IgnoreFile::parse(&ignore))?;
         for (path, digest) in paths.iter().zip(in_parallel(&paths, |path| digest_of(path))) {
             match digest {

@@ -48,13 +48,20 @@ fn read(root: &Path, context: &str) -> Inputs {
 
 #[test]
 fn only_what_reaches_the_image_counts() {
-    let files = [("backend/app.py", "1"), ("backend/.dockerignore", "*.log\n"), ("README.md", "x")];
+    let files = [
+        ("backend/app.py", "1"),
+        ("backend/old/a", ""),
+        ("backend/.dockerignore", "*.log\nold\\*.py\n"),
+        ("README.md", "x"),
+    ];
     let root = tree("counts", &files);
     let before = read(&root, "backend").digest();
     for (path, text, counts) in [
         ("backend/app.py", "2", true),
         ("backend/app.py", "1", false),
         ("backend/x.log", "x", false),
+        // On Windows `\` separates directories for BuildKit, too.
+        ("backend/old/x.py", "x", cfg!(unix)),
         ("README.md", "y", false),
         ("backend/Dockerfile", "FROM y\n", true),
         ("backend/new.py", "", true),
@@ -83,9 +90,11 @@ fn git_and_cargo_never_count_even_without_a_dockerignore() {
 
 #[test]
 fn a_second_clone_has_the_same_digest() {
-    let (a, b) =
-        (tree("clone-a", &[("backend/app.py", "1")]), tree("clone-b", &[("backend/app.py", "1")]));
+    let files = [("backend/service/app.py", "1")];
+    let (a, b) = (tree("clone-a", &files), tree("clone-b", &files));
     assert_eq!(read(&a, "backend"), read(&b, "backend"));
+    // On Windows, too.
+    assert!(read(&a, "backend").files.contains_key("backend/service/app.py"));
     assert_eq!(read(&a, ".").digest(), read(&b, ".").digest());
 }
 
