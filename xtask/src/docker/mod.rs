@@ -54,7 +54,8 @@ pub struct Docker {
 impl Docker {
     /// Fails when there is no `docker` on PATH, or .env can't be read.
     pub fn new(root: PathBuf) -> Result<Docker> {
-        which::which("docker").map_err(|_| {
+        // On Windows std starts no docker.bat or docker.cmd under the name `docker`.
+        which::which(format!("docker{}", std::env::consts::EXE_SUFFIX)).map_err(|_| {
             Failure::new("`docker` is not on PATH")
                 .advice("docs.docker.com/engine/install tells how to install it")
                 .hint("cargo xtask up --setup   # on Debian and Ubuntu")
