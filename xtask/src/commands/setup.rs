@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use xshell::Shell;
 
+use crate::error::Failure;
 use crate::process::{self, Invocation};
 
 /// The script, relative to the repository's root. It is sh because on such a
@@ -13,8 +14,14 @@ const SCRIPT: &str = "xtask/setup-debian";
 
 /// Says what will be installed and runs the script, which leaves alone what is
 /// there already.
-/// Fails with the script's exit code; it says itself what is wrong.
+/// Fails on other systems, and with the script's exit code; it says itself what is wrong.
 pub fn run(root: &Path, dry_run: bool) -> Result<()> {
+    if !cfg!(target_os = "linux") || which::which("apt-get").is_err() {
+        return Err(Failure::new("`--setup` is for Debian and Ubuntu only")
+            .advice("install Docker Desktop, or Docker Engine with Compose 2.24 or newer: docs.docker.com/engine/install")
+            .hint("cargo xtask up   # then, without --setup")
+            .into());
+    }
     let sh = Shell::new()?;
     sh.change_dir(root);
     say!(

@@ -1,6 +1,9 @@
 //! Decisions, machines with and without a GPU, and usage, against a fake docker.
 
-use crate::{common::Run, fake::*};
+use crate::{
+    common::{Run, executable},
+    fake::*,
+};
 
 #[test]
 fn nothing_to_do() {
@@ -229,6 +232,8 @@ fn help_fits_a_screen_and_every_command_has_an_example() {
 #[test]
 fn setup_says_what_it_installs_and_passes_the_scripts_code_on() {
     let fake = Fake::serving();
+    fake.repo.write("bin/apt-get", "");
+    executable(&fake.repo.root.join("bin/apt-get"));
     fake.repo.write("xtask/setup-debian", "echo 'setup: run me as root' >&2; exit 7\n");
     snapshot(
         &fake.xtask(&["up", "--setup", "--dry-run"]),
@@ -254,6 +259,24 @@ hint: cargo xtask doctor
     assert_eq!(fake.log(), "", "nothing else is done on a machine that is not ready");
     fake.repo.write("xtask/setup-debian", "exit 0\n");
     fake.xtask(&["up", "--setup"]).ok();
+}
+
+#[test]
+fn setup_is_refused_where_there_is_no_apt_get() {
+    let mut fake = Fake::serving();
+    fake.repo.set("PATH", &fake.repo.root.join("bin").display().to_string());
+    for args in [&["up", "--setup"][..], &["up", "--setup", "--dry-run"]] {
+        snapshot(
+            &fake.xtask(args),
+            r#"--- stderr
+error: `--setup` is for Debian and Ubuntu only
+
+hint: install Docker Desktop, or Docker Engine with Compose 2.24 or newer: docs.docker.com/engine/install
+hint: cargo xtask up   # then, without --setup
+--- exit 1
+"#,
+        );
+    }
 }
 
 #[test]
