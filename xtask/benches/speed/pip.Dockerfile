@@ -2,7 +2,8 @@
 # result, by pip alone.
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 python3-venv libgl1 libgomp1 \
+    && apt-get install -y --no-install-recommends python3 python3-venv \
+        libgl1 libgomp1 libharfbuzz0b libopengl0 \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1000 --create-home backend \
     && mkdir /models /output \
