@@ -17,6 +17,7 @@ const OPTIONS: &str = "--rm --interactive --init --read-only --user 1000:1000 --
 
 /// Tests of other code than the image has would fail for no reason that lies in either.
 const RUN: &str = "cd /tests && tar -x && diff -q app.py /app/app.py \
+    && diff -q requirements.txt /app/requirements.txt && diff -q excludes.txt /app/excludes.txt \
     && diff -qr --exclude __pycache__ service /app/service || exit 77; \
     rm -r app.py service; exec sh tests/run";
 
@@ -39,7 +40,7 @@ fn backend_in_its_own_image() {
         .arg(backend)
         .args(["--exclude", "__pycache__", "--create", "--file", "-"])
         .args(["pyproject.toml", "requirements-test.txt", "tests"])
-        .args(["app.py", "service"])
+        .args(["app.py", "service", "Dockerfile", "requirements.txt", "excludes.txt"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -52,7 +53,7 @@ fn backend_in_its_own_image() {
         .unwrap();
     assert!(tar.wait().unwrap().success());
     let reason = match status.code() {
-        Some(OTHER_SOURCES) => format!("`{image}` is of other sources: cargo xtask fast"),
+        Some(OTHER_SOURCES) => format!("`{image}` is of other sources: cargo xtask up"),
         Some(NO_INDEX) => "the package index did not give the tests what they need".to_owned(),
         _ => {
             assert!(status.success(), "{status}");
