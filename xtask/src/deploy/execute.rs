@@ -215,6 +215,14 @@ impl<'a> Run<'a> {
     /// Says after `full` what became of the image that served before.
     pub(super) fn report(&self) -> Result<()> {
         match self.superseded().filter(|_| self.action == Action::Full) {
+            Some(old) if !self.observation.has_healthcheck() => {
+                let id = ui::short_id(&old.id);
+                say!(
+                    "the superseded image {id} stays: without a healthcheck the new one may still fail"
+                );
+                say!("hint: cargo xtask rollback   # if it does");
+                Ok(())
+            }
             Some(old) => self.prune.report(&self.observation.docker, old),
             None => Ok(()),
         }

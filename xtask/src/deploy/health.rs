@@ -12,8 +12,12 @@ use crate::process;
 /// Between two looks. Each takes processor time that the service could use to start.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a container without a healthcheck has to run before it counts as up.
+/// How long a container has to run before it is asked without a healthcheck: what answers
+/// at once may not be the service yet.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// How long it has to run before it counts as up where nothing answers that could be asked.
+const UNPROVEN: Duration = Duration::from_secs(10);
 
 /// Waits until the service in the container of `project` answers, at most `timeout`;
 /// returns the container as it is then. Restarts by the engine that `before`
@@ -35,13 +39,14 @@ pub fn wait(
         match verdict(&container, forgiven(&container, before)) {
             Verdict::Ended => return Err(crashed(docker, container)),
             Verdict::Healthy => return Ok(container),
-            Verdict::Running
-                if container.healthcheck().is_none() && started.elapsed() > SETTLED =>
-            {
-                return Ok(container);
+            Verdict::Running => {
+                let (has_check, runs) = (container.healthcheck().is_some(), started.elapsed());
+                let settled = has_check || runs > SETTLED;
+                let long = !has_check && runs > UNPROVEN.min(timeout);
+                if long || settled && docker.answers(&container) {
+                    return Ok(container);
+                }
             }
-            Verdict::Running if docker.answers(&container) => return Ok(container),
-            Verdict::Running => {}
         }
         if started.elapsed() > timeout {
             let message =

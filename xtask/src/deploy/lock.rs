@@ -168,7 +168,7 @@ mod tests {
         env::temp_dir().join(format!("xtask-lock-{name}-{}", std::process::id()))
     }
 
-    /// On Windows nobody else can read a locked file.
+    /// On Windows only its holder can read a locked file.
     fn is_signed(path: &Path, want: &str) -> bool {
         cfg!(windows) || fs_err::read_to_string(path).unwrap().starts_with(want)
     }

@@ -30,8 +30,6 @@ pub struct Observation {
     /// None where only a decision is needed.
     pub engine: Option<Engine>,
     pub project: Project,
-    /// DOCKER_DEFAULT_PLATFORM, such as `linux/arm64`.
-    pub default_platform: Option<String>,
     pub device: Device,
     pub container: Option<Container>,
     /// The image that the service's name stands for.
@@ -62,10 +60,16 @@ impl Observation {
         self.running.as_ref().or(self.image.as_ref())
     }
 
-    /// Whether images are built for an architecture that the engine has to emulate.
-    pub fn is_foreign(&self) -> bool {
-        let platform = self.default_platform.as_ref();
-        platform.zip(self.engine.as_ref()).is_some_and(|(p, engine)| !engine.runs(p))
+    /// Whether a healthcheck will tell that a new container serves.
+    pub fn has_healthcheck(&self) -> bool {
+        let of_image = || self.served().is_some_and(Image::has_healthcheck);
+        self.project.healthcheck.unwrap_or_else(of_image)
+    }
+
+    /// DOCKER_DEFAULT_PLATFORM, if the engine has to emulate that architecture.
+    pub fn foreign_platform(&self) -> Option<&String> {
+        let engine = self.engine.as_ref()?;
+        self.project.default_platform.as_ref().filter(|platform| !engine.runs(platform))
     }
 
     /// The id of the image that one of xtask's own names stands for.
@@ -141,9 +145,13 @@ pub fn observe(
         };
         let (image_state, known_origin) =
             judge_image(&docker, &project, inputs.as_ref(), image.as_ref(), running.as_ref())?;
-        // What answers need not wait for its healthcheck's next round to count.
-        let starting = container.as_ref().filter(|c| c.health() == Some("starting"));
-        let answers = starting.is_some_and(|container| docker.answers(container));
+        // What answers need not wait for its healthcheck's next round to count, nor is it in
+        // a crash loop because it once crashed.
+        let unsure = container.as_ref().filter(|c| match c.health() {
+            None => c.is("running") && c.restart_count > 0,
+            health => health == Some("starting"),
+        });
+        let answers = unsure.is_some_and(|container| docker.answers(container));
         let previous = provenance::previous(&project.name);
         let situation = Situation {
             image_name: project.image.clone(),
@@ -156,7 +164,6 @@ pub fn observe(
             docker,
             engine,
             project,
-            default_platform: docker::default_platform(),
             device,
             container,
             image,
@@ -243,53 +250,5 @@ fn judge_image(
 }
 
 #[cfg(test)]
-pub mod fixture {
-    //! Observations that a test states.
-
-    use super::*;
-
-    pub fn image(id: &str, names: &[&str]) -> Image {
-        let json = serde_json::json!({ "Id": id, "RepoTags": names });
-        serde_json::from_value(json).unwrap()
-    }
-
-    /// A service on a CPU that serves from the current sources.
-    pub fn serving() -> Observation {
-        let json = r#"{"name":"p","services":{"backend":{"build":{"context":"/x"}}}}"#;
-        let container = r#"{"Id":"c","State":{"Status":"running"},"Image":"sha256:a","HostConfig":
-            {"PortBindings":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}"#;
-        let files = vec!["docker-compose.yml".to_owned()];
-        let image = image("sha256:a", &["p-backend:latest"]);
-        Observation {
-            docker: Docker::with_files("/nonexistent".into(), files).unwrap(),
-            engine: Some(Engine::default()),
-            project: Project::parse(json).unwrap(),
-            default_platform: None,
-            device: Device::Cpu("x"),
-            container: Some(serde_json::from_str(container).unwrap()),
-            running: Some(image.clone()),
-            image: Some(image),
-            inputs: Some(Inputs { requirements: "torch==2.5.1\n".into(), ..Inputs::default() }),
-            known_origin: true,
-            own_names: Vec::new(),
-            service_names: vec![("p-backend:latest".into(), Some("sha256:a".into()))],
-            situation: Situation {
-                image_name: "p-backend:latest".into(),
-                image: ImageState::Current,
-                container: ContainerState::Serving,
-                drift: Drift::None,
-                has_previous: false,
-            },
-        }
-    }
-
-    impl Observation {
-        /// The same with one of xtask's own names for an image.
-        pub fn named(mut self, tag: &str, id: &str) -> Observation {
-            let name = format!("{}:{tag}", provenance::repository("p"));
-            self.situation.has_previous |= tag == "previous";
-            self.own_names.push(NamedImage { name, id: id.into() });
-            self
-        }
-    }
-}
+#[path = "../../tests/unit/observations.rs"]
+pub mod fixture;

@@ -72,7 +72,7 @@ impl Drift {
 }
 
 impl ContainerState {
-    /// The state of a container; `answers` is whether one that is starting already
+    /// The state of a container; `answers` is whether one of which that is not sure
     /// answers.
     pub fn of(container: Option<&Container>, answers: bool) -> ContainerState {
         let Some(c) = container else { return ContainerState::Missing };
@@ -81,6 +81,9 @@ impl ContainerState {
             ("restarting", _) => ContainerState::CrashLooping { exit_code: Some(exit_code) },
             // Between two crashes it is running for a moment.
             ("running", Some("starting")) if c.restart_count > 0 => {
+                ContainerState::CrashLooping { exit_code: None }
+            }
+            ("running", None) if c.restart_count > 0 && !answers => {
                 ContainerState::CrashLooping { exit_code: None }
             }
             ("running", Some("unhealthy")) => ContainerState::Unhealthy,

@@ -8,13 +8,25 @@ use serde_json::Value;
 use super::model::list;
 use crate::error::Failure;
 
-const ENGINE: Oldest =
-    Oldest { name: "Docker Engine", version: (20, 10), page: "docs.docker.com/engine/install" };
+const ENGINE: Oldest = Oldest {
+    name: "Docker Engine",
+    version: (20, 10),
+    page: "docs.docker.com/engine/install",
+    hint: None,
+};
 /// 2.24 knows `env_file.required`.
-pub const COMPOSE: Oldest =
-    Oldest { name: "Docker Compose", version: (2, 24), page: "docs.docker.com/compose/install" };
-pub const BUILDX: Oldest =
-    Oldest { name: "buildx", version: (0, 12), page: "docs.docker.com/build/install-buildx" };
+pub const COMPOSE: Oldest = Oldest {
+    name: "Docker Compose",
+    version: (2, 24),
+    page: "docs.docker.com/compose/install",
+    hint: Some("cargo xtask up --setup   # on Debian and Ubuntu"),
+};
+pub const BUILDX: Oldest = Oldest {
+    name: "buildx",
+    version: (0, 12),
+    page: "docs.docker.com/build/install-buildx",
+    hint: None,
+};
 
 /// Engines by name, and what tells them from Docker Engine: a pointer into what
 /// `docker info` says, and a word at the value's beginning or in the list there.
@@ -74,21 +86,16 @@ impl Engine {
         found.map(|(name, ..)| *name)
     }
 
-    /// Whether it runs images of a platform such as `linux/arm64/v8` without emulation.
+    /// Whether it runs images of a platform such as `linux/arm64/v8` or `amd64` without
+    /// emulation.
     pub fn runs(&self, platform: &str) -> bool {
-        let own = self.platform();
-        platform == own || platform.starts_with(&format!("{own}/"))
+        let asked = platform.trim_start_matches("linux/").split('/').next().unwrap_or_default();
+        architecture(asked) == self.architecture()
     }
 
-    /// Such as `linux/amd64`.
-    pub fn platform(&self) -> String {
-        let text = |key: &str| self.others[key].as_str().unwrap_or_default();
-        let architecture = match text("Architecture") {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        format!("{}/{architecture}", text("OSType"))
+    /// As images name it, such as `amd64`.
+    pub fn architecture(&self) -> &str {
+        architecture(self.others["Architecture"].as_str().unwrap_or_default())
     }
 
     /// buildx's name for the engine's own builder: that of the docker context.
@@ -109,7 +116,7 @@ impl Engine {
             let message = format!("the engine is Podman {}, which is not supported", self.version);
             return Err(Failure::new(message)
                 .advice("use Docker Engine or Docker Desktop: docs.docker.com/engine/install")
-                .hint("docker context ls   # the engines that are known")
+                .hint("docker context ls   # the engines that are known; then: docker context use NAME")
                 .hint("unset DOCKER_HOST   # it wins over the context"));
         }
         ENGINE.check(&self.version)
@@ -128,6 +135,8 @@ pub struct Oldest {
     version: (u32, u32),
     /// Where it is told how to get a newer one.
     page: &'static str,
+    /// What installs one.
+    hint: Option<&'static str>,
 }
 
 impl Oldest {
@@ -140,9 +149,18 @@ impl Oldest {
             return Ok(());
         }
         let message = format!("{} {version} is too old: {self} is needed", self.name);
-        Err(Failure::new(message)
-            .advice(format!("{} tells how to upgrade it", self.page))
-            .hint("cargo xtask up --setup   # on Debian and Ubuntu"))
+        let old = Failure::new(message).advice(format!("{} tells how to upgrade it", self.page));
+        Err(self.hint.into_iter().fold(old, Failure::hint))
+    }
+}
+
+/// The name that images have for an architecture.
+fn architecture(name: &str) -> &str {
+    match name {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        "armv7l" | "armhf" => "arm",
+        other => other,
     }
 }
 

@@ -1,13 +1,17 @@
 //! Questions that are answered from inside a container.
 
 use std::iter;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::commands::{docker, gpu_options, throw_away, try_gpus, try_port};
-use super::{CAP, Container, Docker, Image, Machine, SERVICE, host};
+use super::{CAP, Container, Docker, Image, Machine, SERVICE, host, http};
 use crate::error::Failure;
 use crate::process::{Finished, Invocation};
+
+/// For one look at a port.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Where to run Python.
 pub enum Python<'a> {
@@ -75,12 +79,16 @@ impl Docker {
             .find_map(|look| self.ask(&look).ok().map(|said| Machine::parse(&said)))
     }
 
-    /// Whether the service answers now: its healthcheck, without waiting for the interval.
+    /// Whether the service answers now: its healthcheck, without waiting for the interval, or
+    /// where it has none anything in HTTP on a port that it publishes.
     pub fn answers(&self, container: &Container) -> bool {
-        container.healthcheck().is_some_and(|(command, timeout)| {
-            let exec = docker(["exec", &container.id]).args(command);
-            let answer = self.output(&exec, timeout.min(CAP));
-            answer.is_ok_and(|answer| answer.code == 0 && answer.timed_out.is_none())
-        })
+        let Some((command, timeout)) = container.healthcheck() else {
+            let endpoint = self.endpoint().unwrap_or_default();
+            let speaks = |a: &String| http::speaks(&http::from_here(a, &endpoint), GLANCE);
+            return container.addresses().iter().any(speaks);
+        };
+        let exec = docker(["exec", &container.id]).args(command);
+        let answer = self.output(&exec, timeout.min(CAP));
+        answer.is_ok_and(|answer| answer.code == 0 && answer.timed_out.is_none())
     }
 }

@@ -40,6 +40,12 @@ pub fn setting(root: &Path, key: &str) -> Result<Option<String>> {
     Ok(value.filter(|value| !value.is_empty()))
 }
 
+/// For what platform images are to be that name none.
+/// Fails when .env exists but can't be read.
+pub fn default_platform(root: &Path) -> Result<Option<String>> {
+    setting(root, "DOCKER_DEFAULT_PLATFORM")
+}
+
 /// .env, or those that COMPOSE_ENV_FILES names instead.
 fn env_files(root: &Path) -> Vec<PathBuf> {
     let names = env::var("COMPOSE_ENV_FILES").unwrap_or_else(|_| ".env".into());

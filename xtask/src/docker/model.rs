@@ -154,6 +154,10 @@ impl Image {
         self.config["Labels"][key].as_str()
     }
 
+    pub fn has_healthcheck(&self) -> bool {
+        list(&self.config["Healthcheck"]["Test"]).next().is_some_and(|first| first != "NONE")
+    }
+
     /// Whether a container of `other` would be no different from one of this, whatever their ids.
     /// Compose labels an image with its own version and the project's name.
     pub fn runs_like(&self, other: &Image) -> bool {
@@ -205,9 +209,8 @@ pub struct Builder {
 pub fn builder(text: &str) -> Builder {
     let values = |key| text.lines().filter_map(move |line| line.trim().strip_prefix(key));
     let first = |key| values(key).next().unwrap_or_default().trim().to_owned();
-    // Of several rules, each stronger than the next. Older versions of buildx say Bytes.
-    let limits = values("Max Used Space:").chain(values("Keep Bytes:"));
-    let keeps = limits.last().map(|limit| limit.trim().to_owned());
+    // Of several rules, each stronger than the next. Older versions of buildx do not tell.
+    let keeps = values("Max Used Space:").next_back().map(|limit| limit.trim().to_owned());
     Builder { name: first("Name:"), driver: first("Driver:"), keeps }
 }
 

@@ -25,6 +25,11 @@ pub struct Project {
     /// Services that have to have started, or to be healthy, before this one starts.
     pub needs_started: Vec<String>,
     pub needs_healthy: Vec<String>,
+    /// DOCKER_DEFAULT_PLATFORM, such as `linux/arm64`, where the compose file names none.
+    pub default_platform: Option<String>,
+    /// Whether the compose file gives it a healthcheck, or takes the image's away; none where
+    /// the image decides.
+    pub healthcheck: Option<bool>,
     /// The NVIDIA GPUs it asks for, as `docker run --gpus` takes them.
     pub gpus: Option<String>,
     /// The CUDA_VISIBLE_DEVICES that its container is given.
@@ -59,11 +64,25 @@ impl Project {
             build: read_build(service),
             needs_started: needs("service_started"),
             needs_healthy: needs("service_healthy"),
+            default_platform: None,
+            healthcheck: healthcheck(&service["healthcheck"]),
             gpus: gpus(service),
             visible_devices: text(&environment["CUDA_VISIBLE_DEVICES"]),
             values: entries(environment).filter_map(|(_, value)| text(value)).collect(),
             name,
         })
+    }
+
+    /// The same where images without a platform are built for this one: Compose's `config`
+    /// does not say so.
+    pub fn with_platform(mut self, platform: Option<String>) -> Project {
+        if let Some(build) = &mut self.build
+            && build.arguments["platform"].is_null()
+        {
+            self.default_platform = platform;
+            build.arguments["platform"] = self.default_platform.clone().into();
+        }
+        self
     }
 
     /// The names that the compose file gives the service's image.
@@ -80,6 +99,12 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> + Clone {
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
+}
+
+fn healthcheck(check: &Value) -> Option<bool> {
+    let disabled = check["disable"] == true || check["test"][0] == "NONE";
+    // Without a test it changes how often the image's own is run.
+    if disabled { Some(false) } else { check["test"].is_array().then_some(true) }
 }
 
 /// By a reservation or `gpus:`, the runtime `nvidia`, or device nodes by name.
@@ -122,8 +147,7 @@ fn read_build(service: &Value) -> Option<Build> {
     let is_known = |context: &String| context.contains("://") || Path::new(context).is_dir();
     let additional: BTreeMap<_, _> =
         serde_json::from_value(take("additional_contexts")).unwrap_or_default();
-    let platform = text(&service["platform"]).or_else(default_platform);
-    arguments.insert("platform".to_owned(), platform.into());
+    arguments.insert("platform".to_owned(), service["platform"].clone());
     let is_inline = arguments.get("dockerfile_inline").is_some_and(|inline| !inline.is_null());
     Some(Build {
         context: text(&context).unwrap_or_default(),
@@ -132,11 +156,6 @@ fn read_build(service: &Value) -> Option<Build> {
         dockerfile: text(&dockerfile).filter(|_| !is_inline),
         arguments: arguments.into(),
     })
-}
-
-/// The platform of images that name none, where that is set: it is no part of `config`.
-pub fn default_platform() -> Option<String> {
-    env::var("DOCKER_DEFAULT_PLATFORM").ok().filter(|platform| !platform.is_empty())
 }
 
 /// The name Compose gives an image that has none (`api.Separator` in its source).

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::commands::docker;
 use super::engine::COMPOSE;
 use super::model::{self, from_json};
-use super::{Builder, CacheRecord, Container, Docker, Engine, Image, Project, SERVICE};
+use super::{Builder, CacheRecord, Container, Docker, Engine, Image, Project, SERVICE, files};
 use crate::error::Failure;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +38,12 @@ impl Docker {
     }
 
     pub fn buildx_version(&self) -> Result<String> {
-        self.ask(&docker(["buildx", "version"]))
+        let said = self.ask(&docker(["buildx", "version"]))?;
+        // `github.com/docker/buildx v0.13.1 …`
+        let version = said
+            .lines()
+            .find_map(|line| line.split(' ').nth(1).filter(|_| line.contains("buildx")));
+        Ok(version.unwrap_or(&said).to_owned())
     }
 
     /// What builds unless another builder is named.
@@ -56,7 +61,8 @@ impl Docker {
     pub fn project(&self) -> Result<Project> {
         let answer = self.answer(&self.compose(&["config", "--format", "json"]))?;
         if answer.code == 0 {
-            return Project::parse(&answer.stdout);
+            let platform = files::default_platform(&self.root)?;
+            return Ok(Project::parse(&answer.stdout)?.with_platform(platform));
         }
         let failure = Failure::of_command("docker compose config", answer.code, &answer.stderr);
         let version = self.compose_version();
@@ -127,7 +133,8 @@ impl Docker {
         let answer = self.ask(&docker(list))?;
         // Our records of what an image was built from are images of no size.
         let images = answer.lines().filter_map(|line| line.split_once(' '));
-        let ids = images.filter(|(_, size)| *size != "0B").map(|(id, _)| id.to_owned());
+        let is_image = |(id, size): &(&str, &str)| id.starts_with("sha256:") && *size != "0B";
+        let ids = images.filter(is_image).map(|(id, _)| id.to_owned());
         Ok(ids.take(5).collect())
     }
 

@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use super::checks::project::{self, Names};
 use super::finding::{Fix, Trouble};
-use super::http;
 use crate::deploy::device::{self, Device};
 use crate::deploy::observe::{self, Scope};
 use crate::deploy::preflight;
 use crate::deploy::situation::Situation;
 use crate::docker::{
-    self, Builder, Container, Docker, Engine, Image, Machine, Project, Python, files,
+    Builder, Container, Docker, Engine, Image, Machine, Project, Python, files, http,
 };
 use crate::image::requirements::{self, Pins};
 use crate::image::sources;
@@ -141,7 +140,7 @@ facts! {
 
     [optional]
     /// For what platform images are to be, where that is set for all of them.
-    platform: String = |_| Ok(docker::default_platform());
+    platform: String = |facts| Ok(files::default_platform(&facts.root)?);
     env_names: Names = |facts| Ok(project::names(&facts.root, ".env")?);
     example_names: Names = |facts| Ok(project::names(&facts.root, ".env.example")?);
     /// The device that the user requested; an error where it is no device.

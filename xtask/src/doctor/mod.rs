@@ -9,7 +9,6 @@
 mod finding;
 mod checks;
 mod facts;
-mod http;
 pub mod print;
 
 use std::collections::{BTreeMap, BTreeSet};

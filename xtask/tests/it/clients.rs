@@ -80,6 +80,21 @@ fn warnings_of_docker_are_no_answers() {
         &format!("reference=localhost/xtask/{}-backend", service.project),
     ]);
     assert_eq!(names.lines().filter(|line| line.len() == 12).count(), 2, "one name and one record");
-    service.xtask(&["doctor", "tools", "project", "service"]).ok();
+    let said = service.xtask(&["doctor", "tools", "project", "service"]).ok();
+    assert!(!said.contains("Emulating"), "{said}");
     service.set("PATH", &path);
+}
+
+#[test]
+fn another_default_platform_is_another_image() {
+    let mut service = need!(Service::serving());
+    service.set("DOCKER_DEFAULT_PLATFORM", "linux/s390x");
+    service.decides("fast", "build arguments changed");
+    let said = service.xtask(&["doctor", "engine"]).stdout;
+    assert!(said.contains("DOCKER_DEFAULT_PLATFORM asks for"), "{said}");
+    service.env.retain(|(key, _)| key != "DOCKER_DEFAULT_PLATFORM");
+    service.decides("none", "it runs");
+    // Compose takes it from .env, too.
+    service.write(".env", "DOCKER_DEFAULT_PLATFORM=linux/s390x\n");
+    service.decides("fast", "build arguments changed");
 }

@@ -51,6 +51,7 @@ while :; do sleep 0.1 & wait $!; done
 /// Stands in for Python in the tiny image: answers xtask's probe with the
 /// torch that /torch or else /requirements.txt names.
 pub const PYTHON: &str = r#"#!/bin/sh
+cat > /dev/null # As Python, which reads its script to the end.
 v=$(cat /torch 2>/dev/null || sed -n 's/^torch==//p' /requirements.txt)
 echo "{\"python\": \"3.11\", \"packages\": {\"torch\": \"$v\"}, \"unmet\": []}"
 echo "{\"torch\": \"$v\", \"cuda\": \"12.4\", \"custom_fwd\": true, \"devices\": []}"

@@ -98,7 +98,7 @@ impl Fake {
     fn config(&self, service: &str, build: &str) -> String {
         let context = self.repo.root.join("backend").display().to_string();
         format!(
-            r#"{{"name":"p","services":{{"backend":{{"build":{{"context":"{context}","dockerfile":"Dockerfile"{build}}}{service}}}}}}}"#
+            r#"{{"name":"p","services":{{"backend":{{"build":{{"context":"{context}","dockerfile":"Dockerfile"{build}}},"healthcheck":{{"test":["CMD","true"]}}{service}}}}}}}"#
         )
     }
 

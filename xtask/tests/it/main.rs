@@ -1,13 +1,13 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
 //! [`doctors`], [`cards`], [`doctors_layers`]), against a real engine with a tiny image ([`restarts`],
-//! [`clients`], [`builds`], [`decisions`], [`ignore`], [`turns`], [`doctors_engine`]), through every fault
+//! [`clients`], [`builds`], [`cache`], [`decisions`], [`ignore`], [`turns`], [`unproven`], [`doctors_engine`]), through every fault
 //! we know ([`faults`], [`outages`]); with the real torch ([`probes`]), the whole
 //! real image ([`real`]) and the service's own tests ([`backend`]).
 #![cfg(unix)]
 
 mod backend;
-
 mod builds;
+mod cache;
 mod cards;
 mod clients;
 mod common;
@@ -31,3 +31,4 @@ mod real;
 mod restarts;
 mod service;
 mod turns;
+mod unproven;

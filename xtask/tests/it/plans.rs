@@ -197,8 +197,8 @@ fn holds(operation: &Operation, ids: &Ids, built: Built) -> bool {
             built == Built::Identical && ids.served == ids.image
         }
         "if the image is another than before" => {
-            let of_served = operation.does.starts_with("keep the image that served")
-                || operation.does.starts_with("compare");
+            let of_served = ["keep the image that served", "compare", "remove build cache"];
+            let of_served = of_served.iter().any(|start| operation.does.starts_with(start));
             ids.result != if of_served { ids.served } else { ids.image }
         }
         "if the sources change during the build" => false,

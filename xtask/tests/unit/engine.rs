@@ -70,15 +70,17 @@ fn engines_are_known_by_name() {
 }
 
 #[test]
-fn a_platform_is_named_as_images_name_it() {
-    for (architecture, want) in [
-        ("x86_64", "linux/amd64"),
-        ("aarch64", "linux/arm64"),
-        ("amd64", "linux/amd64"),
-        ("s390x", "linux/s390x"),
+fn a_platform_is_known_by_any_of_its_names() {
+    for (architecture, runs, not) in [
+        ("x86_64", ["linux/amd64", "linux/amd64/v2", "amd64", "linux/x86_64"], "linux/arm64"),
+        ("aarch64", ["linux/arm64", "linux/arm64/v8", "arm64", "linux/aarch64"], "linux/amd64"),
+        ("armv7l", ["linux/arm/v7", "linux/arm", "arm", "armhf"], "linux/arm64"),
     ] {
-        let json = format!(r#"{{"OSType":"linux","Architecture":"{architecture}"}}"#);
-        assert_eq!(read(&json).platform(), want);
+        let engine = read(&format!(r#"{{"OSType":"linux","Architecture":"{architecture}"}}"#));
+        for platform in runs {
+            assert!(engine.runs(platform), "{architecture}: {platform}");
+        }
+        assert!(!engine.runs(not), "{architecture}: {not}");
     }
 }
 
@@ -130,7 +132,7 @@ fn podman_is_refused_with_what_to_use_instead() {
         "error: the engine is Podman 4.3.1, which is not supported
 
 hint: use Docker Engine or Docker Desktop: docs.docker.com/engine/install
-hint: docker context ls   # the engines that are known
+hint: docker context ls   # the engines that are known; then: docker context use NAME
 hint: unset DOCKER_HOST   # it wins over the context
 "
     );

@@ -397,7 +397,7 @@ fn the_last_line_is_what_mends_it() {
 #[test]
 fn a_model_that_is_loaded_may_fill_the_memory() {
     let facts = well().but("41000000000", "9000000000").facts();
-    let ready = super::http::Answer {
+    let ready = crate::docker::http::Answer {
         address: String::new(),
         status: 200,
         body: r#"{"model": "ready"}"#.into(),

@@ -254,3 +254,31 @@ fn a_build_in_every_other_situation() {
         true,
     );
 }
+
+#[test]
+fn without_a_healthcheck_the_image_that_served_stays_until_the_next_swap() {
+    let kept = |seen: &Observation| {
+        let mut lines = lines(Action::Fast, seen);
+        lines.retain(|line| line.contains("previous") || line.contains("aside"));
+        lines
+    };
+    let mut seen = serving();
+    seen.project.healthcheck = None;
+    const KEEP: &str =
+        "Tag if Replaces(\"sha256:a\"): tag sha256:a previous / undo image rm previous";
+    assert_eq!(kept(&seen), [KEEP]);
+    // One that was kept before that goes, and comes back where the swap fails.
+    let seen = seen.named("previous", "sha256:p");
+    assert_eq!(
+        kept(&seen),
+        [
+            "Tag if Replaces(\"sha256:a\"): tag previous TEMPORARY-aside && tag sha256:a previous \
+             / undo tag sha256:p previous && image rm TEMPORARY-aside",
+            "Prune: image rm TEMPORARY-aside",
+        ]
+    );
+    // What does not serve is not what to go back to.
+    let mut seen = seen;
+    seen.situation.container = ContainerState::CrashLooping { exit_code: None };
+    assert_eq!(kept(&seen), Vec::<String>::new());
+}

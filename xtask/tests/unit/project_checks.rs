@@ -191,7 +191,11 @@ fn little_disk_is_a_fault_only_before_the_first_build() {
     assert_eq!(finding.status, Status::Warn);
     assert!(finding.next_step().unwrap().starts_with("A full build needs about 20 GB."));
     assert_eq!(finding.expected.as_deref(), Some("20.0 GB for a full build"));
-    let keeps = |keeps: &str| Builder { keeps: Some(keeps.into()), ..Builder::default() };
+    let keeps = |keeps: &str| Builder {
+        driver: "docker".into(),
+        keeps: Some(keeps.into()),
+        ..Builder::default()
+    };
     let machine = Machine { free: Some(1), ..Machine::default() };
     let facts = Facts::none().with_machine(Ok(Some(machine))).with_builder(Ok(keeps("24.21GiB")));
     let evidence = judge(disk, &facts).evidence;

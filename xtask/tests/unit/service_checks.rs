@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::deploy::situation::{Drift, Situation};
+use crate::docker::http::Answer;
 use crate::docker::{Machine, Project};
 use crate::doctor::Trouble;
 use crate::doctor::checks::judge;
 use crate::doctor::facts::stated::read;
-use crate::doctor::http::Answer;
 
 fn service(container: ContainerState, image: ImageState, drift: Drift, restarts: u64) -> Service {
     let image_name = "p-backend:latest".into();

@@ -93,7 +93,8 @@ impl Planner<'_> {
         };
         operations.extend(self.unpause());
         operations.extend([restart, self.answer()]);
-        operations.extend(self.remove(Method::Quiet, self.leftovers().chain(self.kept_previous())));
+        operations
+            .extend(self.remove(Method::Quiet, self.leftovers().chain(self.spent_previous())));
         operations
     }
 
@@ -105,21 +106,18 @@ impl Planner<'_> {
             if full { ("without", &["--no-cache"][..]) } else { ("with", &[][..]) };
         let command = docker.build(temporary, &[no_cache, options].concat());
         let does = format!("build the image {cache} cache, under a temporary tag");
-        let unset = "unset DOCKER_DEFAULT_PLATFORM   # it asks for images of another architecture";
-        let hints = [
-            Some(unset).filter(|_| self.seen.is_foreign()),
-            Some("cargo xtask up   # after fixing it"),
-        ];
-        let hints: Vec<&str> = hints.into_iter().flatten().collect();
-        let mut operations = vec![
-            Prepare
-                .operation(Method::Build, does, cause, vec![command])
-                .undo(vec![remove_images([temporary])])
-                .fails(
-                    format!("building `{SERVICE}` failed; what served before still does"),
-                    &hints,
-                ),
-        ];
+        let again = "cargo xtask up   # after fixing it";
+        let unset = "unset DOCKER_DEFAULT_PLATFORM   # or remove it from .env";
+        let (target, hints) = match self.seen.foreign_platform() {
+            Some(platform) => {
+                (format!(" for {platform}, which the engine is not,"), vec![unset, again])
+            }
+            None => (String::new(), vec![again]),
+        };
+        let failure = format!("building `{SERVICE}`{target} failed; what served before still does");
+        let build = Prepare.operation(Method::Build, does, cause, vec![command]);
+        let build = build.undo(vec![remove_images([temporary])]).fails(failure, &hints);
+        let mut operations = vec![build];
         if let Some(served) = self.seen.served() {
             let commands = vec![remove_images([temporary]), tag(&served.id, temporary)];
             let cause = "the container need not be replaced";

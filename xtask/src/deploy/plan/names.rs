@@ -19,24 +19,41 @@ impl Planner<'_> {
         let serves = situation.container == ContainerState::Serving;
         let keep = self.seen.served()?;
         let (name, does) = (&self.previous, "keep the image that served, for a rollback");
+        let commands = self.aside().map(|aside| tag(name, &aside));
+        let commands = commands.into_iter().chain([tag(&keep.id, name)]).collect();
+        let undo = vec![tag_or_remove(self.seen.id_of(name), name)];
+        let back = self.aside().map(|aside| remove_images([aside]));
         (serves || !situation.has_previous).then(|| {
             Prepare
-                .operation(
-                    Method::Tag,
-                    does,
-                    "the new one may not serve",
-                    vec![tag(&keep.id, name)],
-                )
-                .undo(vec![tag_or_remove(self.seen.id_of(name), name)])
+                .operation(Method::Tag, does, "the new one may not serve", commands)
+                .undo(undo.into_iter().chain(back).collect())
                 .when(When::Replaces(keep.id.clone()))
         })
     }
 
     /// The name of the previous image, where there is one by the end of the swap.
     pub(super) fn kept_previous(&self) -> Option<String> {
+        (self.keeps_anew() || self.seen.situation.has_previous).then(|| self.previous.clone())
+    }
+
+    fn keeps_anew(&self) -> bool {
         let swaps = self.action.builds() || self.seen.situation.drift == Drift::Image;
-        let keeps = swaps && self.keep_previous().is_some();
-        (keeps || self.seen.situation.has_previous).then(|| self.previous.clone())
+        swaps && self.keep_previous().is_some()
+    }
+
+    /// A temporary tag for the image that was kept before that one, until it is removed.
+    fn aside(&self) -> Option<String> {
+        let kept = self.seen.id_of(&self.previous)?;
+        let moves = self.seen.served().is_some_and(|served| served.id != kept);
+        moves.then(|| format!("{}-aside", self.temporary))
+    }
+
+    /// The images to roll back to that are no longer needed once the new one answers. Without
+    /// a healthcheck it may die yet, so that the way back stays open until the next swap.
+    pub(super) fn spent_previous(&self) -> impl Iterator<Item = String> {
+        let kept = self.kept_previous().filter(|_| self.seen.has_healthcheck());
+        let aside = self.aside().filter(|_| self.keeps_anew());
+        kept.into_iter().chain(aside)
     }
 
     /// Names an image for inspection. An older one goes once that is done.
@@ -93,8 +110,7 @@ impl Planner<'_> {
 
     /// Removes all own names but `current`, and what they alone held.
     pub(super) fn remove_superseded(&self, current: &[Option<String>]) -> Vec<Operation> {
-        let Observation { image, engine, .. } = self.seen;
-        let served = self.seen.served();
+        let (engine, served) = (&self.seen.engine, self.seen.served());
         let mut operations = Vec::new();
         if let (Some(served), Action::Full) = (served, self.action) {
             let does = "compare the packages with those of the image that served";
@@ -107,14 +123,20 @@ impl Planner<'_> {
         }
         let own = || self.seen.own_names.iter().map(|named| named.name.clone());
         let is_current = |name: &String| current.contains(&Some(name.clone()));
-        let names = own().filter(|name| *name != self.previous && !is_current(name));
+        // An image that may have to come back keeps what tells of its origin.
+        let comes_back = |name: &String| {
+            let id = self.seen.id_of(name.trim_end_matches(".record"));
+            !self.seen.has_healthcheck() && id.is_some() && id == served.map(|image| &*image.id)
+        };
+        let goes = |name: &String| *name != self.previous && !is_current(name);
+        let names = own().filter(|name| goes(name) && !comes_back(name));
         let nameless = self.keep_nameless().map(|_| self.nameless());
         operations
-            .extend(self.remove(Method::Prune, names.chain(self.kept_previous()).chain(nameless)));
+            .extend(self.remove(Method::Prune, names.chain(self.spent_previous()).chain(nameless)));
         // Where the sources changed meanwhile, the new image does not have this name.
         let stale = self.remove(Method::Prune, own().filter(is_current));
         operations.extend(stale.map(|remove| remove.when(When::SourcesChanged)));
-        let Some(image) = image else { return operations };
+        let Some(served) = served else { return operations };
         if engine.as_ref().is_some_and(|engine| !engine.has_containerd_store()) {
             let does = "remove build cache that only superseded images used";
             let commands = vec![self.seen.docker.prune_build_cache(SUPERSEDED_LAYERS)];
@@ -126,7 +148,7 @@ impl Planner<'_> {
                         "left out if counting it takes long",
                         commands,
                     )
-                    .when(When::Replaces(image.id.clone())),
+                    .when(When::Replaces(served.id.clone())),
             );
         }
         operations

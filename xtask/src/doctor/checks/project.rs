@@ -38,6 +38,8 @@ remedies! {
     MORE_MEMORY = by_hand("Give the machine (or Docker Desktop's virtual machine) more: the build and the model may be killed.", &[]);
 }
 
+const SET_LIMIT: &str = r#"to set that, in the engine's daemon.json: {"builder": {"gc": {"defaultKeepStorage": "20GB"}}}"#;
+
 const FETCH: Fix = Fix { name: "fetching Step1X-3D's sources", apply: sources::fetch };
 
 /// The names that an env file sets, each with whether its value is empty.
@@ -162,10 +164,10 @@ pub fn disk(facts: &Facts) -> Judgement {
         Ok(None) => Finding::measured(Status::Fail, found).remedy(FREE_DISK),
         _ => Finding::measured(Status::Warn, found).remedy(FREE_DISK),
     };
-    let keeps = facts.builder().ok().and_then(|builder| builder.keeps.as_ref());
-    let limit = keeps.map(|size| {
-        format!("BuildKit keeps up to {size} of build cache; builder.gc in the engine's daemon.json sets that")
-    });
+    let builder = facts.builder().ok().filter(|builder| builder.driver == "docker");
+    let keeps = builder.and_then(|builder| builder.keeps.as_ref());
+    let limit =
+        keeps.map(|size| format!("BuildKit keeps up to {size} of build cache; {SET_LIMIT}"));
     Ok(finding.expected(format!("{} for a full build", ui::size(BUILD))).evidence(limit))
 }
 

@@ -13,7 +13,7 @@ remedies! {
     ]);
     BUILDX = by_command("docs.docker.com/build/install-buildx", &["cargo xtask up --setup"]);
     PLATFORM = by_command("Images for another architecture run slowly, by emulation, or not at all.",
-        &["unset DOCKER_DEFAULT_PLATFORM"]);
+        &["unset DOCKER_DEFAULT_PLATFORM   # or remove it from .env"]);
     GIT = by_command("Install it.", &["sudo apt-get install git   # on Debian and Ubuntu"]);
 }
 
@@ -44,8 +44,8 @@ fn running(engine: &Engine, platform: Option<&String>) -> Finding {
         return Trouble::from(failure).fault().into();
     }
     if let Some(other) = platform.filter(|platform| !engine.runs(platform)) {
-        let own = engine.platform();
-        let message = format!("it is {own}, but DOCKER_DEFAULT_PLATFORM asks for {other}");
+        let own = engine.architecture();
+        let message = format!("it is for {own}, but DOCKER_DEFAULT_PLATFORM asks for {other}");
         return Finding::warn(message).found(version).remedy(PLATFORM);
     }
     match engine.product() {
@@ -78,8 +78,7 @@ fn missing(trouble: Trouble, finding: Finding) -> Judgement {
 
 pub fn buildx(facts: &Facts) -> Judgement {
     let version = match facts.buildx_version() {
-        // `github.com/docker/buildx v0.13.1 …`
-        Ok(version) => version.split(' ').nth(1).unwrap_or(version),
+        Ok(version) => version,
         Err(trouble) => {
             return missing(trouble, Finding::fail("the buildx plugin is missing").remedy(BUILDX));
         }
@@ -129,9 +128,12 @@ mod tests {
         assert_eq!(engine_is(PLAIN, None), Finding::ok("26.1.5"));
         assert_eq!(engine_is(PLAIN, Some("linux/amd64/v2")), Finding::ok("26.1.5"));
         let foreign = engine_is(PLAIN, Some("linux/arm64"));
-        let message = "it is linux/amd64, but DOCKER_DEFAULT_PLATFORM asks for linux/arm64";
+        let message = "it is for amd64, but DOCKER_DEFAULT_PLATFORM asks for linux/arm64";
         assert_eq!((foreign.status, &*foreign.message), (Status::Warn, message));
-        assert_eq!(foreign.next_step(), Some("unset DOCKER_DEFAULT_PLATFORM"));
+        assert_eq!(
+            foreign.next_step(),
+            Some("unset DOCKER_DEFAULT_PLATFORM   # or remove it from .env")
+        );
         let desktop = r#"{"ServerVersion": "28.5.1", "OperatingSystem": "Docker Desktop"}"#;
         assert_eq!(engine_is(desktop, None).message, "28.5.1, Docker Desktop");
         let podman = r#"{"ServerVersion": "4.3.1", "Plugins": {"Log": ["k8s-file"]}}"#;
@@ -213,7 +215,7 @@ mod tests {
         let buildx = |version: Known<String>, builder| {
             judge(buildx, &Facts::none().with_buildx_version(version).with_builder(builder))
         };
-        let says = |version: &str| Ok(format!("github.com/docker/buildx {version} 7884"));
+        let says = |version: &str| Ok(version.to_owned());
         let recent = buildx(says("v0.13.1"), Ok(own()));
         assert_eq!(recent, Finding::ok("v0.13.1").expected("0.12 or newer"));
         let old = buildx(says("v0.11.2"), Ok(own()));
@@ -226,12 +228,12 @@ mod tests {
             (
                 "ERROR: no builder \"gone\" found",
                 "the builder that is chosen for buildx does not exist",
-                "unset BUILDX_BUILDER; docker buildx use default",
+                "unset BUILDX_BUILDER",
             ),
             (
                 "ERROR: mkdir /home/me/.docker/buildx/instances: permission denied",
                 "buildx cannot write its own files in Docker's configuration directory",
-                "sudo chown -R \"$USER\" ~/.docker",
+                "sudo chown -R \"$USER\" \"${DOCKER_CONFIG:-$HOME/.docker}\"",
             ),
         ] {
             let broken = buildx(says("v0.13.1"), Err(self::says(stderr)));

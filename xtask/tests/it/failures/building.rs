@@ -130,17 +130,21 @@ hint: cargo xtask up   # after fixing it
 fn an_architecture_that_the_engine_lacks_is_named_where_a_build_fails() {
     let mut fake = Fake::serving();
     fake.engine_with(r#""OSType":"linux","Architecture":"x86_64""#);
-    for (platform, hints) in [
-        ("linux/amd64", "hint: cargo xtask up   # after fixing it\n"),
+    for (platform, target, hint) in [
+        ("linux/amd64", "", ""),
         (
             "linux/arm64",
-            "hint: unset DOCKER_DEFAULT_PLATFORM   # it asks for images of another architecture\n\
-             hint: cargo xtask up   # after fixing it\n",
+            " for linux/arm64, which the engine is not,",
+            "hint: unset DOCKER_DEFAULT_PLATFORM   # or remove it from .env\n",
         ),
     ] {
         fake.repo.set("DOCKER_DEFAULT_PLATFORM", platform);
         fake.answer(&compose(BUILD), 1, "", "exec /bin/sh: exec format error\n");
         let run = fake.xtask(&["fast"]);
-        assert!(run.stderr.ends_with(&format!("\n\n{hints}")), "{platform}: {}", run.text());
+        let message =
+            format!("error: building `backend`{target} failed; what served before still does\n");
+        assert!(run.stderr.contains(&message), "{platform}: {}", run.text());
+        let hints = format!("\n\n{hint}hint: cargo xtask up   # after fixing it\n");
+        assert!(run.stderr.ends_with(&hints), "{platform}: {}", run.text());
     }
 }

@@ -1,4 +1,4 @@
-//! A minimal HTTP client: one GET, for the service's own report of its health.
+//! A minimal HTTP client: one GET of a port that the service publishes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -54,6 +54,25 @@ pub fn from_here(address: &str, endpoint: &str) -> String {
     format!("{bare}:{port}")
 }
 
+/// Whether anything answers there in HTTP, whatever it says.
+pub fn speaks(address: &str, cap: Duration) -> bool {
+    let ask = || -> Result<[u8; 5]> {
+        let mut stream = connect(address, cap)?;
+        stream.set_write_timeout(Some(cap))?;
+        stream.set_read_timeout(Some(cap))?;
+        stream.write_all(&request(address, "/"))?;
+        let mut start = [0; 5];
+        stream.read_exact(&mut start)?;
+        Ok(start)
+    };
+    ask().is_ok_and(|start| &start == b"HTTP/")
+}
+
+/// In HTTP 1.0 the answer's body is not chunked and ends with the connection.
+fn request(address: &str, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").into_bytes()
+}
+
 /// Asks for `path` once. An answer whose body does not end in time counts, too.
 /// Fails when nothing listens there, or the answer is not HTTP.
 pub fn get(address: &str, path: &str) -> Result<Answer> {
@@ -64,8 +83,7 @@ fn exchange(address: &str, path: &str, cap: Duration) -> Result<Answer> {
     let started = Instant::now();
     let mut stream = connect(address, cap)?;
     stream.set_write_timeout(Some(cap))?;
-    // In HTTP 1.0 the body is not chunked and ends with the connection.
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    stream.write_all(&request(address, path))?;
     let (mut bytes, mut block) = (Vec::new(), [0; 4096]);
     let ended = loop {
         // What is left of it, however slowly the server writes; nothing left is an error.
