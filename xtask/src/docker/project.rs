@@ -41,7 +41,7 @@ pub struct Project {
 impl Project {
     /// Parses the JSON that `docker compose config` prints; it may lack the service.
     pub fn parse(json: &str) -> Result<Project> {
-        let config: Value = from_json(json, "docker compose config")?;
+        let config = single_dollars(from_json(json, "docker compose config")?);
         let services = entries(&config["services"]);
         let Some((_, service)) = services.clone().find(|(name, _)| *name == SERVICE) else {
             let others: Vec<_> = services.map(|(name, _)| name.as_str()).collect();
@@ -89,6 +89,17 @@ impl Project {
     pub fn image_names(&self) -> impl Iterator<Item = String> + '_ {
         let tags = self.build.iter().flat_map(|build| build.tags.iter().map(|tag| with_tag(tag)));
         [self.image.clone()].into_iter().chain(tags)
+    }
+}
+
+/// `config` doubles each `$` in a value, so that its output could be a compose file again
+/// (docker/compose #9160).
+fn single_dollars(value: Value) -> Value {
+    match value {
+        Value::String(text) => text.replace("$$", "$").into(),
+        Value::Array(list) => list.into_iter().map(single_dollars).collect(),
+        Value::Object(map) => map.into_iter().map(|(k, v)| (k, single_dollars(v))).collect(),
+        other => other,
     }
 }
 
@@ -199,6 +210,9 @@ mod tests {
         let environment = parse(r#"{"environment":{"A":"x","B":null,"CUDA_VISIBLE_DEVICES":"1"}}"#);
         assert_eq!(environment.values, ["x", "1"]);
         assert_eq!(environment.visible_devices.as_deref(), Some("1"));
+        let dollars = parse(r#"{"environment":{"A":"s3cr$$et"},"build":{"context":"/r$$x"}}"#);
+        assert_eq!(dollars.values, ["s3cr$et"]);
+        assert_eq!(dollars.build.unwrap().context, "/r$x");
         let named = parse(r#"{"image":"x","build":{"context":"/r","tags":["y","z:1"]}}"#);
         assert_eq!(named.image_names().collect::<Vec<_>>(), ["x:latest", "y:latest", "z:1"]);
         let contexts = r#"{"a":"/nonexistent","b":"/","c":"https://x/y.git"}"#;

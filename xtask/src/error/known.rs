@@ -42,6 +42,9 @@ pub(super) const KNOWN: &[Known] = &[
     // "env file /r/.env not found: stat /r/.env: no such file or directory"
     (Kind::EnvFileMissing, &["not found: stat "],
      "the compose file names an env file that does not exist", ("create it, or write `required: false` beside its path", &["cargo xtask doctor env"])),
+    (Kind::Other, &["project name must not be empty"],
+     "the name of this directory gives the compose project no name",
+     ("Compose makes it of the letters a to z, digits, `-` and `_`", &["echo COMPOSE_PROJECT_NAME=step1x >> .env   # or another name"])),
     (Kind::Other, &["could not select device driver", "failed to discover GPU vendor from CDI"],
      "the service asks for an NVIDIA GPU, and the engine cannot hand one out", GPU_REMEDY),
     (Kind::Other, &["unknown or invalid runtime name: nvidia", "Unknown runtime specified nvidia"],

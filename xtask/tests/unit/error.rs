@@ -22,6 +22,13 @@ fn known_failures_are_said_in_the_users_words() {
         ("docker: 'compose' is not a docker command.", "Compose 2.24 or newer is missing"),
         ("Bind for 127.0.0.1:8000 failed: port is already allocated", "taken by another program"),
         ("write /x: no space left on device", "full"),
+        ("project name must not be empty", "no name"),
+        ("ERROR: no builder \"gone\" found", "does not exist"),
+        (
+            "mkdir /home/me/.docker/buildx/instances: permission denied",
+            "cannot write its own files",
+        ),
+        ("compose build requires buildx 0.17 or later", "newer buildx"),
         (
             "Failed to initialize: unable to resolve docker endpoint: context \"x\": context not found: open /x/meta.json: no such file or directory",
             "context that is chosen does not exist",
