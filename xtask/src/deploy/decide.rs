@@ -74,6 +74,18 @@ impl fmt::Display for Decision {
 /// current sources and the current configuration serve. The error is a refusal.
 pub fn decide(request: Request, situation: &Situation) -> Result<Decision, Failure> {
     let refuse = |message: String, hint: &str| Err(Failure::new(message).hint(hint));
+    // Compose removes the old container before it finds out.
+    let swaps = match request {
+        Request::Up => needed(situation).action != Action::None,
+        Request::This(action) => action != Action::None,
+        Request::ForcedFast => true,
+    };
+    if let Some(name) = situation.taken_name.as_ref().filter(|_| swaps) {
+        return Err(Failure::new(format!("another container has the name `{name}`"))
+            .advice("the compose file gives it to `backend` by `container_name`")
+            .hint(format!("docker rename {name} {name}-old"))
+            .hint("cargo xtask up"));
+    }
     let reasons = match (request, &situation.image) {
         (Request::Up, _) => return Ok(needed(situation)),
         (Request::This(Action::Restart), ImageState::Missing) if situation.container.is_down() => {

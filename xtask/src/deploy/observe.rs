@@ -159,6 +159,7 @@ pub fn observe(
             container: ContainerState::of(container.as_ref(), answers),
             drift: Drift::of(container.as_ref(), image.as_ref(), &drifted),
             has_previous: own_names.iter().any(|named| named.name == previous),
+            taken_name: taken_name(&docker, &project)?,
         };
         Ok(Observation {
             docker,
@@ -218,6 +219,13 @@ pub fn find_device(
     let tries = || image.is_some_and(|i| matches!(docker.gpu_refusal(&i.id, "all"), Ok(None)));
     let hands_out = lists || ((card == Some(true) || is_wsl) && tries());
     device::choose(hands_out, is_wsl, card)
+}
+
+/// The container's name, where a container of something else has it.
+fn taken_name(docker: &Docker, project: &Project) -> Result<Option<String>> {
+    let Some(name) = &project.container_name else { return Ok(None) };
+    let other = docker.container_by_id(name)?.filter(|c| !c.belongs_to(&project.name));
+    Ok(other.map(|_| name.clone()))
 }
 
 /// Judges the service's image, and whether its origin is known; `running` is the

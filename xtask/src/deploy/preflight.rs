@@ -23,15 +23,19 @@ pub fn operations(seen: &Observation, image: &str) -> Vec<Operation> {
         let command = commands::try_port(image, address);
         add(Method::Try, format!("try the port {address}"), command);
     }
-    let needs = [&*seen.project.needs_started, &*seen.project.needs_healthy].concat();
+    let Project { needs_started, needs_healthy, needs_completed, .. } = &seen.project;
+    let needs = [&**needs_started, needs_healthy, needs_completed].concat();
     if !needs.is_empty() {
         let does = format!("start what `{SERVICE}` depends on: {}", needs.join(", "));
         let logs = format!("docker compose logs --tail 50 {}", needs.join(" "));
         let message =
             format!("a service that `{SERVICE}` depends on does not start; nothing was swapped");
-        let commands = seen.docker.up_dependencies(&seen.project);
+        let commands = seen.docker.up_dependencies(&seen.project, image);
+        // One that could not be started is not removed by docker.
+        let names = commands.iter().filter_map(|command| command.value_of("--name"));
+        let undo = names.map(commands::remove_container).collect();
         let start = Phase::Prepare.operation(Method::Change, does, CAUSE, commands);
-        operations.push(start.fails(message, &[&logs]));
+        operations.push(start.undo(undo).fails(message, &[&logs]));
     }
     operations
 }

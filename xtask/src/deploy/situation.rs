@@ -14,6 +14,8 @@ pub struct Situation {
     pub drift: Drift,
     /// Whether an image is kept to roll back to.
     pub has_previous: bool,
+    /// The name that the compose file gives the container, where another one has it.
+    pub taken_name: Option<String>,
 }
 
 /// The service's image against the sources as they are now.

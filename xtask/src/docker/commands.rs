@@ -18,7 +18,15 @@ impl Docker {
     }
 
     /// Starts what the service depends on: Compose replaces its container before it waits for that.
-    pub fn up_dependencies(&self, project: &Project) -> Vec<Invocation> {
+    /// What has to end first is waited for by a throw-away container of the service with `image`.
+    pub fn up_dependencies(&self, project: &Project, image: &str) -> Vec<Invocation> {
+        if !project.needs_completed.is_empty() {
+            let overlay = format!("services: {{{SERVICE}: {{image: \"{image}\"}}}}\n");
+            let options = ["--rm", "--no-TTY", "--interactive=false", "--name", &throw_away_name()];
+            let args = [&["run"], &options[..], &["--entrypoint", "true", SERVICE]].concat();
+            let run = self.compose_with(Some("-"), &args);
+            return vec![run.stdin(overlay, "a compose file that names the image")];
+        }
         let up = self.compose(&["up", "--detach", "--no-build"]);
         let wait = up.clone().args(["--wait", "--wait-timeout", "120"]);
         let all = [(up, &project.needs_started), (wait, &project.needs_healthy)].into_iter();
@@ -67,6 +75,11 @@ impl Docker {
     }
 }
 
+/// Removes a container, whether or not it runs.
+pub fn remove_container(name: &str) -> Invocation {
+    docker(["rm", "--force", name])
+}
+
 /// Gives an image one more name.
 pub fn tag(from: &str, to: &str) -> Invocation {
     docker(["tag", from, to])
@@ -97,13 +110,17 @@ pub fn try_port(image: &str, address: &str) -> Invocation {
 
 /// A container without a network unless `options` name one. By its name it can be removed.
 pub(super) fn throw_away(options: &[&str], image: &str, command: &[&str]) -> Invocation {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("xtask-{}-{}", process::run_id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let name = throw_away_name();
     let own_network = options.contains(&"--network");
     let network: &[&str] = if own_network { &[] } else { &["--network", "none"] };
     let (program, args) = command.split_at(1);
     docker([&["run", "--rm"], options, &["--interactive", "--name", &name], network].concat())
         .args([&["--entrypoint"], program, &[image], args].concat())
+}
+
+fn throw_away_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("xtask-{}-{}", process::run_id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Options of `docker run` that ask for GPUs. CDI's own names are devices.

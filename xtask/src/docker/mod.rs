@@ -21,7 +21,6 @@ use std::time::Duration;
 use anyhow::Result;
 use xshell::Shell;
 
-use self::commands::docker;
 pub use self::engine::Engine;
 pub use self::exec::Python;
 pub use self::host::{Machine, card_beside, card_here};
@@ -132,7 +131,8 @@ impl Docker {
         let ended = said.as_ref().is_ok_and(|said| said.timed_out.is_none());
         if let Some(name) = invocation.value_of("--name").filter(|_| !ended) {
             // Its docker was killed; what hangs in the kernel cannot be removed at all.
-            process::clean_up(&self.sh, &docker(["rm", "--force", name]), Duration::from_secs(10));
+            let remove = commands::remove_container(name);
+            process::clean_up(&self.sh, &remove, Duration::from_secs(10));
         }
         said
     }

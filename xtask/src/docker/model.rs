@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::SERVICE;
+
 /// Reads the JSON that `command` printed; warnings may stand on lines before it.
 pub fn from_json<T: DeserializeOwned>(said: &str, command: &str) -> Result<T> {
     let warnings = said.split_inclusive('\n').take_while(|line| !line.starts_with(['[', '{']));
@@ -58,6 +60,12 @@ impl Container {
 
     pub fn project(&self) -> &str {
         self.config["Labels"]["com.docker.compose.project"].as_str().unwrap_or_default()
+    }
+
+    /// Whether it is the service's own in that project.
+    pub fn belongs_to(&self, project: &str) -> bool {
+        let service = &self.config["Labels"]["com.docker.compose.service"];
+        self.project() == project && service == SERVICE
     }
 
     /// The name by which its image was asked for, with a tag.
@@ -217,6 +225,12 @@ pub fn builder(text: &str) -> Builder {
 /// What a prune says it has freed, such as `7.29GB`, in its last line.
 pub fn freed(text: &str) -> Option<&str> {
     text.lines().rev().find_map(|line| line.strip_prefix("Total:")).map(str::trim)
+}
+
+/// Whether a dry run says anything of the service's container.
+pub fn names_container(dry_run: &str) -> bool {
+    let mut lines = dry_run.lines().filter_map(|line| line.split_once("Container "));
+    lines.any(|(_, rest)| rest.contains(SERVICE))
 }
 
 /// Containers in lines such as ` DRY-RUN MODE -  Container p-backend-1  Recreate`.

@@ -22,9 +22,13 @@ pub struct Project {
     pub ports: Vec<String>,
     /// How the image is built; none where the service only pulls it.
     pub build: Option<Build>,
-    /// Services that have to have started, or to be healthy, before this one starts.
+    /// The name that the compose file gives its container.
+    pub container_name: Option<String>,
+    /// Services that have to have started, to be healthy, or to have ended well, before this
+    /// one starts.
     pub needs_started: Vec<String>,
     pub needs_healthy: Vec<String>,
+    pub needs_completed: Vec<String>,
     /// DOCKER_DEFAULT_PLATFORM, such as `linux/arm64`, where the compose file names none.
     pub default_platform: Option<String>,
     /// Whether the compose file gives it a healthcheck, or takes the image's away; none where
@@ -62,6 +66,8 @@ impl Project {
             image: with_tag(&text(&service["image"]).unwrap_or_else(|| default_image(&name))),
             ports: list(&service["ports"]).filter_map(published).collect(),
             build: read_build(service),
+            container_name: text(&service["container_name"]),
+            needs_completed: needs("service_completed_successfully"),
             needs_started: needs("service_started"),
             needs_healthy: needs("service_healthy"),
             default_platform: None,
@@ -204,9 +210,13 @@ mod tests {
         assert_eq!(parse(ports).ports, ["0.0.0.0:80", "[::1]:81"]);
         assert_eq!(parse(r#"{"image":"x"}"#).build, None);
         let needs = parse(
-            r#"{"depends_on":{"db":{"condition":"service_healthy"},"log":{"condition":"service_started"}}}"#,
+            r#"{"container_name":"n","depends_on":{"db":{"condition":"service_healthy"},"log":{"condition":"service_started"},"init":{"condition":"service_completed_successfully"}}}"#,
         );
         assert_eq!((&*needs.needs_started[0], &*needs.needs_healthy[0]), ("log", "db"));
+        assert_eq!(
+            (&*needs.needs_completed[0], needs.container_name.as_deref()),
+            ("init", Some("n"))
+        );
         let environment = parse(r#"{"environment":{"A":"x","B":null,"CUDA_VISIBLE_DEVICES":"1"}}"#);
         assert_eq!(environment.values, ["x", "1"]);
         assert_eq!(environment.visible_devices.as_deref(), Some("1"));

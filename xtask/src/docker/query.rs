@@ -17,6 +17,9 @@ pub struct NamedImage {
     pub id: String,
 }
 
+/// For a dry run of Compose, which takes half a second.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 impl Docker {
     pub fn engine(&self) -> Result<Engine> {
         let info = docker(["info", "--format", "{{json .}}"]);
@@ -59,10 +62,16 @@ impl Docker {
 
     /// Fails when the compose files are missing or wrong, or have no service `backend`.
     pub fn project(&self) -> Result<Project> {
-        let answer = self.answer(&self.compose(&["config", "--format", "json"]))?;
+        let config = self.compose(&["config", "--format", "json"]);
+        let answer = self.answer(&config)?;
         if answer.code == 0 {
+            // In a profile it is left out unless it is named, as `up` names it.
+            let named = |missing| match self.answer(&config.args([SERVICE]))? {
+                answer if answer.code == 0 => Project::parse(&answer.stdout),
+                _ => Err(missing),
+            };
             let platform = files::default_platform(&self.root)?;
-            return Ok(Project::parse(&answer.stdout)?.with_platform(platform));
+            return Ok(Project::parse(&answer.stdout).or_else(named)?.with_platform(platform));
         }
         let failure = Failure::of_command("docker compose config", answer.code, &answer.stderr);
         let version = self.compose_version();
@@ -144,8 +153,13 @@ impl Docker {
         let args = ["--progress", "plain", "--dry-run", "up", "--detach", "--no-build", SERVICE];
         // A compose file may pass on the very variables that would make it quick.
         let invocation = self.compose(&args).in_exact_environment();
-        let answer = self.answer(&invocation)?;
-        let said = answer.stdout + &answer.stderr;
+        // It answers first, and then may wait without end for a dependency that has to end, and
+        // that a dry run does not start.
+        let mut answer = self.output(&invocation, PATIENCE)?;
+        if answer.timed_out.is_some() && !model::names_container(&answer.said()) {
+            answer = self.answer(&invocation)?;
+        }
+        let said = answer.said();
         // A dependency that does not start fails the dry run after the answer.
         if answer.code != 0 && !said.contains("DRY-RUN") {
             return Err(Failure::of_command(&invocation.to_string(), answer.code, &said).into());
@@ -156,7 +170,7 @@ impl Docker {
     /// The last `lines` lines that the container wrote to stdout and stderr.
     pub fn last_lines(&self, container: &Container, lines: usize) -> String {
         let answer = self.answer(&docker(["logs", "--tail", &lines.to_string(), &container.id]));
-        answer.map(|answer| answer.stdout + &answer.stderr).unwrap_or_default()
+        answer.map(|answer| answer.said()).unwrap_or_default()
     }
 
     pub fn build_cache(&self, cap: Duration) -> Result<Vec<CacheRecord>> {

@@ -43,6 +43,11 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// All that it wrote, stdout first.
+    pub fn said(&self) -> String {
+        self.stdout.clone() + &self.stderr
+    }
+
     /// Fails when the command did not end by itself: its output is then no answer.
     pub fn in_time(self, invocation: &Invocation) -> Result<Finished> {
         let Some(cap) = self.timed_out else { return Ok(self) };

@@ -78,7 +78,11 @@ fn the_layer_that_broke_fails_alone() {
             "compose file names what it must hold",
         ),
         (
-            |f| f.answer(CONFIG, 0, r#"{"name":"p","services":{"api":{}}}"#, ""),
+            |f| {
+                f.answer(CONFIG, 0, r#"{"name":"p","services":{"api":{}}}"#, "");
+                let named = format!("{CONFIG} backend");
+                f.answer(&named, 1, "", "no such service: backend\n");
+            },
             "compose-file",
             "no service `backend`",
             "name the service",

@@ -1,6 +1,6 @@
 //! Whole runs of xtask: against a fake docker ([`machines`], [`failures`],
 //! [`doctors`], [`cards`], [`doctors_layers`]), against a real engine with a tiny image ([`restarts`],
-//! [`clients`], [`builds`], [`cache`], [`decisions`], [`ignore`], [`turns`], [`unproven`], [`doctors_engine`]), through every fault
+//! [`clients`], [`builds`], [`cache`], [`decisions`], [`ignore`], [`turns`], [`unproven`], [`swaps`], [`doctors_engine`]), through every fault
 //! we know ([`faults`], [`outages`]); with the real torch ([`probes`]), the whole
 //! real image ([`real`]) and the service's own tests ([`backend`]).
 #![cfg(unix)]
@@ -30,5 +30,6 @@ mod probes;
 mod real;
 mod restarts;
 mod service;
+mod swaps;
 mod turns;
 mod unproven;

@@ -22,6 +22,7 @@ fn situation(image: ImageState, container: ContainerState, drift: Drift) -> Situ
         container,
         drift,
         has_previous: false,
+        taken_name: None,
     }
 }
 
@@ -153,4 +154,23 @@ fn a_restart_leaves_out_what_needs_a_build() {
     }
     assert!(Action::Fast.builds() && Action::Full.builds());
     assert!(![Action::None, Action::Restart, Action::Rollback].iter().any(|a| a.builds()));
+}
+
+#[test]
+fn a_name_that_another_container_has_is_refused_where_one_is_created() {
+    let taken = |image| Situation {
+        taken_name: Some("n".into()),
+        ..situation(image, ContainerState::Serving, Drift::None)
+    };
+    for request in [
+        Request::This(Action::Fast),
+        Request::This(Action::Full),
+        Request::This(Action::Restart),
+        Request::ForcedFast,
+    ] {
+        let error = decide(request, &taken(ImageState::Current)).unwrap_err();
+        assert_eq!(error.to_string(), "another container has the name `n`");
+    }
+    assert!(decide(Request::Up, &taken(code())).is_err());
+    assert!(decide(Request::Up, &taken(ImageState::Current)).is_ok(), "nothing is created");
 }

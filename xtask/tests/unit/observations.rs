@@ -32,6 +32,7 @@ pub fn serving() -> Observation {
             container: ContainerState::Serving,
             drift: Drift::None,
             has_previous: false,
+            taken_name: None,
         },
     }
 }

@@ -119,6 +119,17 @@ fn preflight_comes_before_a_container_is_replaced() {
 }
 
 #[test]
+fn what_has_to_end_first_is_waited_for_by_a_container_of_the_service() {
+    let mut seen = serving();
+    seen.situation.drift = Drift::Configuration;
+    seen.project.needs_healthy = vec!["db".into()];
+    seen.project.needs_completed = vec!["init".into()];
+    let run = "Change: compose --file docker-compose.yml --file - run --rm --no-TTY \
+               --interactive=false --name --entrypoint true backend / undo rm --force";
+    assert_eq!(lines(Action::Restart, &seen), [run, UP, AWAIT]);
+}
+
+#[test]
 fn fast_builds_tags_swaps_and_prunes() {
     let seen = serving().named("0123456789abcdef-0123456789abcdef", "sha256:a");
     assert_eq!(

@@ -15,7 +15,14 @@ fn service(container: ContainerState, image: ImageState, drift: Drift, restarts:
             r#"{{"RestartCount":{restarts},"State":{{"Health":{{"Status":"x"}}}}}}"#
         )),
         image: None,
-        situation: Situation { image_name, image, container, drift, has_previous: false },
+        situation: Situation {
+            image_name,
+            image,
+            container,
+            drift,
+            has_previous: false,
+            taken_name: None,
+        },
     }
 }
 
