@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use xshell::Shell;
 
+use crate::docker::engine::COMPOSE;
 use crate::error::Failure;
 use crate::process::{self, Invocation};
 
@@ -18,7 +19,7 @@ const SCRIPT: &str = "xtask/setup-debian";
 pub fn run(root: &Path, dry_run: bool) -> Result<()> {
     if !cfg!(target_os = "linux") || which::which("apt-get").is_err() {
         return Err(Failure::new("`--setup` is for Debian and Ubuntu only")
-            .advice("install Docker Desktop, or Docker Engine with Compose 2.24 or newer: docs.docker.com/engine/install")
+            .advice(format!("install Docker Desktop, or Docker Engine with Compose {COMPOSE}: docs.docker.com/engine/install"))
             .hint("cargo xtask up   # then, without --setup")
             .into());
     }

@@ -124,7 +124,10 @@ pub fn observe(
         };
         let inputs = read_inputs(root, &project)?;
         let docker = device.docker(docker);
-        let docker = engine.as_ref().map_or(docker.clone(), |engine| docker.building_on(engine));
+        let docker = match &engine {
+            Some(engine) => docker.building_on(engine),
+            None => docker,
+        };
         let drifted = match drifted.map(join).transpose()? {
             Some(_) if docker.added() != guess.added() => docker.drifted()?,
             drifted => drifted.unwrap_or_default(),

@@ -83,8 +83,9 @@ impl Docker {
     /// where it has none anything in HTTP on a port that it publishes.
     pub fn answers(&self, container: &Container) -> bool {
         let Some((command, timeout)) = container.healthcheck() else {
-            let endpoint = self.endpoint().unwrap_or_default();
-            let speaks = |a: &String| http::speaks(&http::from_here(a, &endpoint), GLANCE);
+            // A service that starts is asked again and again; the engine stays where it is.
+            let endpoint = || self.endpoint.get_or_init(|| self.endpoint().unwrap_or_default());
+            let speaks = |a: &String| http::speaks(&http::from_here(a, endpoint()), GLANCE);
             return container.addresses().iter().any(speaks);
         };
         let exec = docker(["exec", &container.id]).args(command);

@@ -57,20 +57,13 @@ pub fn from_here(address: &str, endpoint: &str) -> String {
 /// Whether anything answers there in HTTP, whatever it says.
 pub fn speaks(address: &str, cap: Duration) -> bool {
     let ask = || -> Result<[u8; 5]> {
-        let mut stream = connect(address, cap)?;
-        stream.set_write_timeout(Some(cap))?;
+        let mut stream = send(address, "/", cap)?;
         stream.set_read_timeout(Some(cap))?;
-        stream.write_all(&request(address, "/"))?;
         let mut start = [0; 5];
         stream.read_exact(&mut start)?;
         Ok(start)
     };
     ask().is_ok_and(|start| &start == b"HTTP/")
-}
-
-/// In HTTP 1.0 the answer's body is not chunked and ends with the connection.
-fn request(address: &str, path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").into_bytes()
 }
 
 /// Asks for `path` once. An answer whose body does not end in time counts, too.
@@ -81,9 +74,7 @@ pub fn get(address: &str, path: &str) -> Result<Answer> {
 
 fn exchange(address: &str, path: &str, cap: Duration) -> Result<Answer> {
     let started = Instant::now();
-    let mut stream = connect(address, cap)?;
-    stream.set_write_timeout(Some(cap))?;
-    stream.write_all(&request(address, path))?;
+    let mut stream = send(address, path, cap)?;
     let (mut bytes, mut block) = (Vec::new(), [0; 4096]);
     let ended = loop {
         // What is left of it, however slowly the server writes; nothing left is an error.
@@ -103,6 +94,15 @@ fn exchange(address: &str, path: &str, cap: Duration) -> Result<Answer> {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.context("the answer is not HTTP")?;
     Ok(Answer { address: address.to_owned(), status, body: body.to_owned() })
+}
+
+/// Asks, and leaves the answer to be read. In HTTP 1.0 its body is not chunked and ends with
+/// the connection.
+fn send(address: &str, path: &str, cap: Duration) -> Result<TcpStream> {
+    let mut stream = connect(address, cap)?;
+    stream.set_write_timeout(Some(cap))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    Ok(stream)
 }
 
 /// Connects to the first of a host's addresses that answers.

@@ -15,7 +15,7 @@ mod query;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -47,6 +47,8 @@ pub struct Docker {
     added: Option<String>,
     /// What builds, where it is known; else what buildx takes by default.
     builder: Option<String>,
+    /// Where the engine is, once that was asked.
+    endpoint: Arc<OnceLock<String>>,
     /// What [`Docker::change`] lets its commands write to.
     log: Option<Arc<File>>,
 }
@@ -72,7 +74,8 @@ impl Docker {
         sh.set_var("PWD", &root);
         // A provenance attestation would give every rebuild another image id.
         sh.set_var("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
-        Ok(Docker { sh, root, files, added: None, builder: None, log: None })
+        let endpoint = Arc::default();
+        Ok(Docker { sh, root, files, added: None, builder: None, endpoint, log: None })
     }
 
     pub fn logging_to(&self, log: Option<Arc<File>>) -> Docker {

@@ -73,13 +73,7 @@ fn warnings_of_docker_are_no_answers() {
     service.xtask(&["up"]).ok();
     service.xtask(&["full"]).ok();
     service.xtask(&["restart"]).ok();
-    let names = service.docker(&[
-        "images",
-        "--quiet",
-        "--filter",
-        &format!("reference=localhost/xtask/{}-backend", service.project),
-    ]);
-    assert_eq!(names.lines().filter(|line| line.len() == 12).count(), 2, "one name and one record");
+    assert_eq!(service.own_names().len(), 2, "one name and one record");
     let said = service.xtask(&["doctor", "tools", "project", "service"]).ok();
     assert!(!said.contains("Emulating"), "{said}");
     service.set("PATH", &path);

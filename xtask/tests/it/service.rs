@@ -209,6 +209,15 @@ impl Service {
         format!("{}-backend:latest", self.project)
     }
 
+    /// xtask's own names for images of this project; a record is one, too.
+    pub fn own_names(&self) -> Vec<String> {
+        let repository = format!("localhost/xtask/{}-backend", self.project);
+        let filter = format!("reference={repository}");
+        let list = ["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &filter];
+        let names = self.docker(&list);
+        names.lines().filter(|name| name.starts_with(&repository)).map(str::to_owned).collect()
+    }
+
     /// Id of the service's container; only Compose's own have the last label.
     pub fn container(&self) -> String {
         let project = format!("label=com.docker.compose.project={}", self.project);

@@ -64,16 +64,10 @@ fn older_images_do_not_pile_up() {
         service.write("backend/app.sh", &format!("{APP}# {round}\n"));
         service.xtask(&["up"]).ok();
     }
-    let names = service.docker(&[
-        "images",
-        "--format",
-        "{{.ID}}",
-        "--filter",
-        &format!("reference=localhost/xtask/{}-backend", service.project),
-    ]);
+    let names = service.own_names();
     // The one that serves and the one to roll back to, each with its record; the latter has
     // two names.
-    assert_eq!(names.lines().count(), 5, "{names}");
+    assert_eq!(names.len(), 5, "{names:?}");
 }
 
 #[test]

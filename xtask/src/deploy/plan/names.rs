@@ -19,14 +19,16 @@ impl Planner<'_> {
         let serves = situation.container == ContainerState::Serving;
         let keep = self.seen.served()?;
         let (name, does) = (&self.previous, "keep the image that served, for a rollback");
-        let commands = self.aside().map(|aside| tag(name, &aside));
-        let commands = commands.into_iter().chain([tag(&keep.id, name)]).collect();
-        let undo = vec![tag_or_remove(self.seen.id_of(name), name)];
-        let back = self.aside().map(|aside| remove_images([aside]));
+        let mut commands = vec![tag(&keep.id, name)];
+        let mut undo = vec![tag_or_remove(self.seen.id_of(name), name)];
+        if let Some(aside) = self.aside() {
+            commands.insert(0, tag(name, &aside));
+            undo.push(remove_images([aside]));
+        }
         (serves || !situation.has_previous).then(|| {
             Prepare
                 .operation(Method::Tag, does, "the new one may not serve", commands)
-                .undo(undo.into_iter().chain(back).collect())
+                .undo(undo)
                 .when(When::Replaces(keep.id.clone()))
         })
     }
